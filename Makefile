@@ -1,0 +1,41 @@
+# The doors of the project; `make help` lists them.
+SHELL := /bin/bash -o pipefail
+.DEFAULT_GOAL := help
+
+export CAPN_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cluster-api-provider-nested
+export CAPN_VERSION ?= v1.0.0
+export CARGO_TARGET_DIR ?= $(CAPN_CACHE)/target
+export CAPN_RELEASE_DIR ?= $(CAPN_CACHE)/release
+
+.PHONY: help
+help: ## List the doors
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## Show the whole of it on this machine: a management cluster, a tenant, a VM worker
+	@test/demo/up.sh
+
+.PHONY: demo-down
+demo-down: ## Remove the demo and leave the machine as it was
+	@test/demo/down.sh
+
+.PHONY: test
+test: ## Set up and pass every test
+	@test/run.sh
+
+.PHONY: lint
+lint: ## Check format, lints, licenses and that generated files are fresh
+	@test/lint.sh
+
+.PHONY: generate
+generate: ## Write CRDs and roles from the Rust types
+	cargo run --quiet --package capn-api --bin crdgen config/crd
+	cargo run --quiet --package capn-controllers --bin rbacgen config/rbac
+
+.PHONY: release
+release: ## Make the release layout and the manager image
+	@config/release.sh
+
+.PHONY: bench-boot
+bench-boot: ## Time a tenant's start against a bare start of etcd and kube-apiserver
+	@test/bench/boot.sh

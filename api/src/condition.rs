@@ -1,0 +1,180 @@
+//! Conditions as `metav1.Condition` has them, and how one is set.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+/// True, False or Unknown.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum ConditionStatus {
+    /// The condition holds.
+    True,
+    /// It does not.
+    False,
+    /// It cannot be told.
+    #[default]
+    Unknown,
+}
+
+impl From<bool> for ConditionStatus {
+    fn from(holds: bool) -> Self {
+        if holds { Self::True } else { Self::False }
+    }
+}
+
+/// A `metav1.Condition`. Decoding is lenient, because objects that an older provider stored carry
+/// Cluster API's v1beta1 conditions, whose reason and message are optional.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// Name of the condition.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// Whether it holds.
+    #[serde(default)]
+    pub status: ConditionStatus,
+    /// Generation of the object that it speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// When `status` last changed.
+    #[serde(default = "epoch")]
+    pub last_transition_time: Time,
+    /// One CamelCase word for programs.
+    #[serde(default)]
+    pub reason: String,
+    /// A sentence for people; empty when all is as wished.
+    #[serde(default)]
+    pub message: String,
+}
+
+fn epoch() -> Time {
+    Time(jiff::Timestamp::UNIX_EPOCH)
+}
+
+impl JsonSchema for Condition {
+    fn schema_name() -> Cow<'static, str> {
+        "Condition".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A condition of this object, as metav1.Condition.",
+            "type": "object",
+            "required": ["type", "status", "lastTransitionTime", "reason", "message"],
+            "properties": {
+                "type": {"description": "Name of the condition, CamelCase.", "type": "string", "maxLength": 316},
+                "status": {"description": "True, False or Unknown.", "type": "string", "enum": ["True", "False", "Unknown"]},
+                "observedGeneration": {"description": "Generation that the condition was set for.", "type": "integer", "format": "int64", "minimum": 0},
+                "lastTransitionTime": {"description": "When the status last changed.", "type": "string", "format": "date-time"},
+                "reason": {"description": "One CamelCase word for programs.", "type": "string", "minLength": 1, "maxLength": 1024},
+                "message": {"description": "A sentence for people; may be empty.", "type": "string", "maxLength": 32768}
+            }
+        })
+    }
+}
+
+/// What a controller says of one condition; when it changed follows from what was there.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Verdict {
+    /// Name of the condition.
+    pub type_: &'static str,
+    /// Whether it holds.
+    pub status: ConditionStatus,
+    /// One CamelCase word for programs.
+    pub reason: Cow<'static, str>,
+    /// A sentence for people; empty when all is as wished.
+    pub message: String,
+}
+
+impl Verdict {
+    /// A verdict from its parts.
+    pub fn new(
+        type_: &'static str,
+        status: impl Into<ConditionStatus>,
+        reason: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            type_,
+            status: status.into(),
+            reason: reason.into(),
+            message: message.into(),
+        }
+    }
+}
+
+/// The conditions that `verdicts` make of `old`: sorted by type, with a transition time of `now`
+/// only where the status changed. A type without a verdict is dropped.
+pub fn conditions(old: &[Condition], verdicts: Vec<Verdict>, generation: Option<i64>, now: Time) -> Vec<Condition> {
+    let mut new: Vec<_> = verdicts
+        .into_iter()
+        .map(|verdict| {
+            let since = old
+                .iter()
+                .find(|c| c.type_ == verdict.type_ && c.status == verdict.status)
+                .map(|c| c.last_transition_time.clone());
+            Condition {
+                type_: verdict.type_.to_owned(),
+                status: verdict.status,
+                observed_generation: generation,
+                last_transition_time: since.unwrap_or_else(|| now.clone()),
+                reason: verdict.reason.into_owned(),
+                message: verdict.message,
+            }
+        })
+        .collect();
+    new.sort_by(|a, b| a.type_.cmp(&b.type_));
+    new
+}
+
+/// The condition of this type, if it is there.
+pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|c| c.type_ == type_)
+}
+
+/// Whether the condition of this type is there and True.
+pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
+    find(conditions, type_).is_some_and(|c| c.status == ConditionStatus::True)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Time {
+        Time(jiff::Timestamp::from_second(second).unwrap())
+    }
+
+    #[test]
+    fn the_transition_time_moves_only_with_the_status() {
+        let first = conditions(
+            &[],
+            vec![Verdict::new("Ready", false, "Waiting", "for a VM")],
+            Some(1),
+            at(1),
+        );
+        let same = conditions(
+            &first,
+            vec![Verdict::new("Ready", false, "Other", "reason")],
+            Some(2),
+            at(2),
+        );
+        assert_eq!(same[0].last_transition_time, at(1));
+        assert_eq!(
+            (same[0].reason.as_str(), same[0].observed_generation),
+            ("Other", Some(2))
+        );
+        let flipped = conditions(&same, vec![Verdict::new("Ready", true, "Ready", "")], Some(2), at(3));
+        assert_eq!(flipped[0].last_transition_time, at(3));
+    }
+
+    #[test]
+    fn a_v1beta1_condition_without_reason_decodes() {
+        let stored = serde_json::json!({"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z", "severity": "Info"});
+        assert_eq!(
+            serde_json::from_value::<Condition>(stored).unwrap().status,
+            ConditionStatus::True
+        );
+    }
+}

@@ -1,0 +1,91 @@
+//! Where a control plane keeps its data.
+
+use super::Argument;
+use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource::Quantity};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Where a control plane keeps its data.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Datastore {
+    /// An etcd of the control plane's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etcd: Option<EtcdDatastore>,
+}
+
+/// An etcd of the control plane's own.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.storage) == has(oldSelf.storage) && (!has(self.storage) || self.storage == oldSelf.storage)").message("datastore.etcd.storage cannot be changed: the volumes are there already")
+)]
+pub struct EtcdDatastore {
+    /// Number of members, 1 or 3; 1 by default.
+    #[serde(default = "super::one")]
+    #[x_kube(validation = Rule::new("self == 1 || self == 3").message("datastore.etcd.replicas must be odd, so that a majority exists: set 1 or 3"), validation = Rule::new("self == oldSelf").message("datastore.etcd.replicas cannot be changed: create the cluster with the number of members that it shall have"))]
+    pub replicas: i32,
+    /// Volume of each member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<VolumeStorage>,
+    /// What becomes of the volumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistent_volume_claim_retention_policy: Option<VolumeClaimRetention>,
+    /// Image instead of the one that belongs to the Kubernetes version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub image: Option<String>,
+    /// Requests and limits of each member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+    /// Flags of etcd, over those that the controller sets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub extra_args: Vec<Argument>,
+}
+
+impl Default for EtcdDatastore {
+    fn default() -> Self {
+        Self {
+            replicas: 1,
+            storage: None,
+            persistent_volume_claim_retention_policy: None,
+            image: None,
+            resources: None,
+            extra_args: Vec::new(),
+        }
+    }
+}
+
+/// Volume of an etcd member.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeStorage {
+    /// Size of the volume; 5Gi by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Quantity>,
+    /// StorageClass of the volume; the management cluster's default class by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub storage_class_name: Option<String>,
+}
+
+/// What becomes of the volumes.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeClaimRetention {
+    /// Whether the volumes go with the control plane; Delete by default.
+    #[serde(default)]
+    pub when_deleted: RetentionPolicy,
+}
+
+/// Whether something goes with its owner.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum RetentionPolicy {
+    /// It goes.
+    #[default]
+    Delete,
+    /// It stays.
+    Retain,
+}

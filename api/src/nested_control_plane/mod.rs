@@ -1,0 +1,286 @@
+//! NestedControlPlane: a tenant's control plane as pods of the management cluster, per Cluster
+//! API's control plane contract v1beta2.
+
+mod datastore;
+mod pods;
+mod status;
+mod template;
+
+pub use datastore::{Datastore, EtcdDatastore, RetentionPolicy, VolumeClaimRetention, VolumeStorage};
+pub use pods::{Argument, Component, ExtraVolume, HostPathVolume, PodTemplate};
+pub use status::{Initialization, NestedControlPlaneStatus, VersionStatus, condition, reason};
+pub use template::{NestedControlPlaneTemplate, NestedControlPlaneTemplateResource, NestedControlPlaneTemplateSpec};
+
+use crate::common::{ApiEndpoint, LocalSecretReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Finalizer that the controller holds until everything of a tenant is gone.
+pub const FINALIZER: &str = "nestedcontrolplane.controlplane.cluster.x-k8s.io";
+
+/// Registry of the upstream images.
+pub const DEFAULT_IMAGE_REPOSITORY: &str = "registry.k8s.io";
+
+/// Port of the API server when none is asked for.
+pub const DEFAULT_PORT: i32 = 6443;
+
+/// A tenant's control plane, run as pods next to this object.
+#[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[kube(
+    group = "controlplane.cluster.x-k8s.io",
+    version = "v1alpha1",
+    kind = "NestedControlPlane",
+    plural = "nestedcontrolplanes",
+    singular = "nestedcontrolplane",
+    shortname = "ncp",
+    category = "cluster-api",
+    namespaced,
+    doc = "NestedControlPlane runs the control plane of a Cluster as pods of the management cluster.",
+    status = "NestedControlPlaneStatus",
+    derive = "PartialEq",
+    derive = "Default",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(
+        name = "Cluster",
+        type_ = "string",
+        json_path = ".metadata.labels['cluster\\.x-k8s\\.io/cluster-name']",
+        description = "Cluster that this control plane belongs to"
+    ),
+    printcolumn(
+        name = "Available",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Available')].status",
+        description = "Whether the API server answers"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Available')].reason",
+        description = "Why it is available or not"
+    ),
+    printcolumn(
+        name = "Desired",
+        type_ = "integer",
+        json_path = ".spec.replicas",
+        description = "Replicas asked for"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "integer",
+        json_path = ".status.readyReplicas",
+        description = "Replicas that are ready"
+    ),
+    printcolumn(
+        name = "Up-to-date",
+        type_ = "integer",
+        json_path = ".status.upToDateReplicas",
+        description = "Replicas of the current spec"
+    ),
+    printcolumn(
+        name = "Endpoint",
+        type_ = "string",
+        json_path = ".spec.controlPlaneEndpoint.host",
+        description = "Host of the API server",
+        priority = 10
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Version",
+        type_ = "string",
+        json_path = ".spec.version",
+        description = "Kubernetes version asked for"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.endpoint) || !has(self.endpoint.type) || self.endpoint.type != 'NodePort' || (has(self.endpoint.host) && self.endpoint.host != '') || (has(self.controlPlaneEndpoint) && self.controlPlaneEndpoint.host != '')").message("endpoint.type NodePort needs endpoint.host: write the address or name under which the nodes of this cluster are reached"),
+    validation = Rule::new("!has(oldSelf.endpoint) || !has(oldSelf.endpoint.type) || (has(self.endpoint) && has(self.endpoint.type) && self.endpoint.type == oldSelf.endpoint.type)").message("endpoint.type cannot be changed, because workers hold the endpoint: create a new cluster to change it"),
+    validation = Rule::new("!has(oldSelf.controlPlaneEndpoint) || oldSelf.controlPlaneEndpoint.host == '' || (has(self.controlPlaneEndpoint) && self.controlPlaneEndpoint == oldSelf.controlPlaneEndpoint)").message("controlPlaneEndpoint cannot be changed once set, because workers hold it: create a new cluster to change it")
+)]
+pub struct NestedControlPlaneSpec {
+    /// Kubernetes version of the control plane, such as v1.36.3; a missing v is understood.
+    #[schemars(length(min = 1, max = 256))]
+    #[x_kube(validation = Rule::new("self.matches('^v?(0|[1-9][0-9]*)[.](0|[1-9][0-9]*)[.](0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?([+][0-9A-Za-z.-]+)?$')").message("version must be a semantic version: write it like v1.36.3"))]
+    pub version: String,
+
+    /// Number of control plane pods; 1 by default.
+    #[serde(default = "one")]
+    #[x_kube(validation = Rule::new("self >= 1").message("replicas must be 1 or more: to stop a control plane, delete its Cluster"))]
+    pub replicas: i32,
+
+    /// Endpoint of the API server. Published by the controller; set it to have workers use an
+    /// address of your own that leads to the API server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control_plane_endpoint: Option<ApiEndpoint>,
+
+    /// How the API server is published; a ClusterIP Service by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<Endpoint>,
+
+    /// Where the control plane keeps its data; one etcd member with a 5Gi volume by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub datastore: Option<Datastore>,
+
+    /// Settings of kube-apiserver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_server: Option<Component>,
+
+    /// Settings of kube-controller-manager.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controller_manager: Option<Component>,
+
+    /// Settings of kube-scheduler.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduler: Option<Component>,
+
+    /// What is installed inside the tenant cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addons: Option<Addons>,
+
+    /// Placement and metadata of the control plane pods, the etcd pods included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_template: Option<PodTemplate>,
+
+    /// Registry and path that replace registry.k8s.io for the images of Kubernetes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-zA-Z0-9._:/-]*[a-zA-Z0-9])?$')").message("imageRepository must be a registry and path without scheme and trailing slash, such as registry.example.com/kubernetes"))]
+    pub image_repository: Option<String>,
+
+    /// Secrets with credentials for the images, in this namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub image_pull_secrets: Vec<LocalSecretReference>,
+
+    /// Lifetime and names of the certificates that the controller issues.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificates: Option<Certificates>,
+
+    /// When the control plane pods are replaced although nothing else changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
+}
+
+fn one() -> i32 {
+    1
+}
+
+/// How the API server is published.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.type) || self.type != 'NodePort' || !has(self.port) || (self.port >= 30000 && self.port <= 32767)").message("with type NodePort, endpoint.port is the node port: write a number between 30000 and 32767, or leave it out"),
+    validation = Rule::new("!has(self.loadBalancerClass) || (has(self.type) && self.type == 'LoadBalancer')").message("endpoint.loadBalancerClass needs endpoint.type LoadBalancer"),
+    validation = Rule::new("has(self.host) == has(oldSelf.host) && (!has(self.host) || self.host == oldSelf.host)").message("endpoint.host cannot be changed, because workers hold the endpoint: create a new cluster to change it"),
+    validation = Rule::new("has(self.port) == has(oldSelf.port) && (!has(self.port) || self.port == oldSelf.port)").message("endpoint.port cannot be changed, because workers hold the endpoint: create a new cluster to change it")
+)]
+pub struct Endpoint {
+    /// Type of the Service in front of the API server; ClusterIP by default.
+    #[serde(default, rename = "type")]
+    pub type_: EndpointType,
+    /// Name or address that is published instead of the Service's own; needed by NodePort.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub host: Option<String>,
+    /// Port that is published: the Service's port, or the node port with type NodePort. 6443 or,
+    /// for NodePort, one that Kubernetes chooses by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self >= 1 && self <= 65535").message("endpoint.port must be between 1 and 65535, such as 6443"))]
+    pub port: Option<i32>,
+    /// Annotations of the Service.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Load balancer implementation to use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub load_balancer_class: Option<String>,
+}
+
+/// Type of the Service in front of the API server.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum EndpointType {
+    /// An address inside the management cluster, where KubeVirt VMs reach it.
+    #[default]
+    ClusterIP,
+    /// A port of every node of the management cluster.
+    NodePort,
+    /// An address from the management cluster's load balancer.
+    LoadBalancer,
+}
+
+/// What is installed inside the tenant cluster.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Addons {
+    /// CoreDNS, the cluster's DNS server.
+    #[serde(default, rename = "coreDNS", skip_serializing_if = "Option::is_none")]
+    pub core_dns: Option<Addon>,
+    /// kube-proxy, which makes Services reachable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kube_proxy: Option<Addon>,
+}
+
+/// One add-on.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Addon {
+    /// Whether the controller installs and upgrades it; what is installed already stays when this
+    /// becomes false.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// Image instead of the one that belongs to the Kubernetes version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub image: Option<String>,
+}
+
+impl Default for Addon {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            image: None,
+        }
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Lifetime and names of the certificates that the controller issues.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.validity) || duration(self.validity) >= duration('1h')").message("certificates.validity must be at least 1h, such as 8760h"),
+    validation = Rule::new("!has(self.renewBefore) || !has(self.validity) || duration(self.renewBefore) < duration(self.validity)").message("certificates.renewBefore must be shorter than certificates.validity, such as 2920h for a validity of 8760h")
+)]
+pub struct Certificates {
+    /// How long an issued certificate is valid; 8760h by default. Certificate authorities are
+    /// valid for ten years.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 32), regex(pattern = r"^([0-9]+(h|m|s))+$"))]
+    pub validity: Option<kube::core::Duration>,
+    /// How long before its end a certificate is renewed; a third of the validity by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 32), regex(pattern = r"^([0-9]+(h|m|s))+$"))]
+    pub renew_before: Option<kube::core::Duration>,
+    /// Further names and addresses in the API server's certificate.
+    #[serde(default, rename = "certSANs", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 253)))]
+    pub cert_sans: Vec<String>,
+}
+
+/// When the control plane pods are replaced although nothing else changed.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollout {
+    /// Pods that were made before this time are replaced, once it has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Time>,
+}

@@ -1,0 +1,331 @@
+//! Calls to an API server: each with a deadline, an error that names the object, and no write
+//! where nothing would change.
+
+use k8s_openapi::serde::{Serialize, de::DeserializeOwned};
+use kube::{
+    Client, Resource, ResourceExt,
+    api::{DeleteParams, ListParams, ObjectList, Patch, PatchParams, PostParams, Preconditions},
+    core::{Request, Status},
+};
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+/// Longest time that one call may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A call that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {verb} {object}: {cause}")]
+pub struct CallError {
+    /// What was tried.
+    pub verb: &'static str,
+    /// Kind, namespace and name.
+    pub object: String,
+    /// Why it failed.
+    pub cause: Cause,
+}
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// The API server's own words.
+    #[error("{}", .0.message)]
+    Refused(Box<Status>),
+    /// No answer, or none in time.
+    #[error("the API server does not answer")]
+    Silent(String),
+    /// An answer, or an object, that cannot be read or written.
+    #[error("the object cannot be read: {0}")]
+    Garbled(String),
+}
+
+impl CallError {
+    /// The API server's status, when it answered.
+    pub fn status(&self) -> Option<&Status> {
+        match &self.cause {
+            Cause::Refused(status) => Some(status),
+            Cause::Silent(_) | Cause::Garbled(_) => None,
+        }
+    }
+
+    /// Whether the object is not there.
+    pub fn is_not_found(&self) -> bool {
+        self.status().is_some_and(Status::is_not_found)
+    }
+
+    /// Whether the object is there already.
+    pub fn is_already_exists(&self) -> bool {
+        self.status().is_some_and(Status::is_already_exists)
+    }
+
+    /// Whether somebody else wrote first.
+    pub fn is_conflict(&self) -> bool {
+        self.status().is_some_and(Status::is_conflict)
+    }
+
+    /// Whether the caller lacks the right.
+    pub fn is_forbidden(&self) -> bool {
+        self.status().is_some_and(Status::is_forbidden)
+    }
+
+    /// Whether the object itself was refused and will be again.
+    pub fn is_invalid(&self) -> bool {
+        self.status()
+            .is_some_and(|status| status.is_invalid() || status.code == 400)
+    }
+}
+
+/// Any object that is read and written here.
+pub trait Object: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize {}
+impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize> Object for K {}
+
+/// `Kind namespace/name`.
+pub fn describe<K: Object>(namespace: Option<&str>, name: &str) -> String {
+    match namespace {
+        Some(namespace) => format!("{} {namespace}/{name}", K::kind(&())),
+        None => format!("{} {name}", K::kind(&())),
+    }
+}
+
+/// Reads and writes under one field manager.
+#[derive(Clone)]
+pub struct Calls {
+    client: Client,
+    manager: &'static str,
+    /// What was last applied to an object, and how the object looked then.
+    applied: Arc<Mutex<HashMap<String, Applied>>>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Applied {
+    intent: u64,
+    live: String,
+}
+
+impl Calls {
+    /// Calls through `client`, whose writes belong to the field manager `manager`.
+    pub fn new(client: Client, manager: &'static str) -> Self {
+        Self {
+            client,
+            manager,
+            applied: Arc::default(),
+        }
+    }
+
+    /// The client itself.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Reads an object; None when it is not there.
+    pub async fn get<K: Object>(&self, namespace: Option<&str>, name: &str) -> Result<Option<K>, CallError> {
+        let object = || describe::<K>(namespace, name);
+        let request = self.request::<K>(namespace).get(name, &Default::default());
+        match self.send::<K, _>("get", object, request).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads the objects that carry these labels (`key=value,…`).
+    pub async fn list<K: Object>(&self, namespace: Option<&str>, labels: &str) -> Result<Vec<K>, CallError> {
+        let request = self.request::<K>(namespace).list(&ListParams::default().labels(labels));
+        let list: ObjectList<K> = self.send("list", || describe::<K>(namespace, labels), request).await?;
+        Ok(list.items)
+    }
+
+    /// Applies what we want of an object. Sends nothing when the same was applied before and
+    /// `live`, the object as it was just read, has not changed since.
+    pub async fn put<K: Object>(&self, wanted: &K, live: Option<&K>) -> Result<K, CallError> {
+        let (namespace, name) = (wanted.namespace(), wanted.name_any());
+        let key = describe::<K>(namespace.as_deref(), &name);
+        let intent = hash(wanted);
+        if let Some(live) = live {
+            let known = self
+                .applied
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get(&key)
+                .cloned();
+            if known
+                == Some(Applied {
+                    intent,
+                    live: fingerprint(live),
+                })
+            {
+                return Ok(live.clone());
+            }
+        }
+        let params = PatchParams::apply(self.manager).force().validation_strict();
+        let request = self
+            .request::<K>(namespace.as_deref())
+            .patch(&name, &params, &Patch::Apply(wanted));
+        let reply: K = self.send("apply", || key.clone(), request).await?;
+        let known = Applied {
+            intent,
+            live: fingerprint(&reply),
+        };
+        self.applied
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, known);
+        Ok(reply)
+    }
+
+    /// Applies the whole status of an object; fine when the object is gone. The caller compares first.
+    pub async fn put_whole_status<K: Object>(&self, live: &K, status: &impl Serialize) -> Result<(), CallError> {
+        let (namespace, name) = (live.namespace(), live.name_any());
+        let wanted = serde_json::json!({
+            "apiVersion": K::api_version(&()),
+            "kind": K::kind(&()),
+            "metadata": {"name": name, "uid": live.uid()},
+            "status": status,
+        });
+        let params = PatchParams::apply(self.manager).force().validation_strict();
+        let request =
+            self.request::<K>(namespace.as_deref())
+                .patch_subresource("status", &name, &params, &Patch::Apply(&wanted));
+        let object = || describe::<K>(namespace.as_deref(), &name);
+        match self
+            .send::<serde_json::Value, _>("write the status of", object, request)
+            .await
+        {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Merges fields into an object that is there.
+    pub async fn merge<K: Object>(&self, patch: &serde_json::Value, live: &K) -> Result<K, CallError> {
+        let (namespace, name) = (live.namespace(), live.name_any());
+        let params = PatchParams {
+            field_manager: Some(self.manager.to_owned()),
+            ..PatchParams::default()
+        };
+        let request = self
+            .request::<K>(namespace.as_deref())
+            .patch(&name, &params, &Patch::Merge(patch));
+        self.send("patch", || describe::<K>(namespace.as_deref(), &name), request)
+            .await
+    }
+
+    /// Creates an object. When somebody made it first, theirs is returned and ours is forgotten.
+    pub async fn create<K: Object>(&self, wanted: &K) -> Result<K, CallError> {
+        let (namespace, name) = (wanted.namespace(), wanted.name_any());
+        match self.post(wanted).await {
+            Err(error) if error.is_already_exists() => self.get(namespace.as_deref(), &name).await?.ok_or(error),
+            other => other,
+        }
+    }
+
+    async fn post<K: Object>(&self, wanted: &K) -> Result<K, CallError> {
+        let namespace = wanted.namespace();
+        let object = || describe::<K>(namespace.as_deref(), &wanted.name_any());
+        let body = serde_json::to_vec(wanted).map_err(|e| garbled("create", object(), &e))?;
+        let params = PostParams {
+            field_manager: Some(self.manager.to_owned()),
+            ..PostParams::default()
+        };
+        self.send(
+            "create",
+            object,
+            self.request::<K>(namespace.as_deref()).create(&params, body),
+        )
+        .await
+    }
+
+    /// Replaces an object that has not changed since `wanted` was read (its resourceVersion).
+    pub async fn replace<K: Object>(&self, wanted: &K) -> Result<K, CallError> {
+        let (namespace, name) = (wanted.namespace(), wanted.name_any());
+        let object = || describe::<K>(namespace.as_deref(), &name);
+        let body = serde_json::to_vec(wanted).map_err(|e| garbled("update", object(), &e))?;
+        let params = PostParams {
+            field_manager: Some(self.manager.to_owned()),
+            ..PostParams::default()
+        };
+        self.send(
+            "update",
+            object,
+            self.request::<K>(namespace.as_deref()).replace(&name, &params, body),
+        )
+        .await
+    }
+
+    /// Deletes this very object, dependents in the background; fine when it is gone already.
+    pub async fn delete<K: Object>(&self, live: &K) -> Result<(), CallError> {
+        if live.meta().deletion_timestamp.is_some() {
+            return Ok(());
+        }
+        let (namespace, name) = (live.namespace(), live.name_any());
+        let params = DeleteParams::background().preconditions(Preconditions {
+            uid: live.uid(),
+            resource_version: None,
+        });
+        let request = self.request::<K>(namespace.as_deref()).delete(&name, &params);
+        let reply: Result<serde_json::Value, _> = self
+            .send("delete", || describe::<K>(namespace.as_deref(), &name), request)
+            .await;
+        match reply {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn request<K: Object>(&self, namespace: Option<&str>) -> Request {
+        Request::new(K::url_path(&(), namespace))
+    }
+
+    async fn send<T: DeserializeOwned, E: std::fmt::Display>(
+        &self,
+        verb: &'static str,
+        object: impl Fn() -> String,
+        request: Result<http::Request<Vec<u8>>, E>,
+    ) -> Result<T, CallError> {
+        let request = request.map_err(|e| garbled(verb, object(), &e))?;
+        let failed = |cause| CallError {
+            verb,
+            object: object(),
+            cause,
+        };
+        match tokio::time::timeout(DEADLINE, self.client.request::<T>(request)).await {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(kube::Error::Api(status))) => Err(failed(Cause::Refused(status))),
+            Ok(Err(kube::Error::SerdeError(error))) => Err(failed(Cause::Garbled(error.to_string()))),
+            Ok(Err(error)) => Err(failed(Cause::Silent(error.to_string()))),
+            Err(_) => Err(failed(Cause::Silent("deadline exceeded".into()))),
+        }
+    }
+}
+
+fn garbled(verb: &'static str, object: String, error: &impl std::fmt::Display) -> CallError {
+    CallError {
+        verb,
+        object,
+        cause: Cause::Garbled(error.to_string()),
+    }
+}
+
+fn hash(object: &impl Serialize) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    serde_json::to_string(object).unwrap_or_default().hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What changes when somebody touches what we apply: the generation where the kind has one, so
+/// that its status does not count, and the metadata that we set.
+fn fingerprint<K: Object>(live: &K) -> String {
+    let meta = live.meta();
+    match meta.generation {
+        Some(generation) => format!(
+            "{:?} {generation} {:?} {:?}",
+            meta.uid, meta.labels, meta.owner_references
+        ),
+        None => format!("{:?} {:?}", meta.uid, meta.resource_version),
+    }
+}

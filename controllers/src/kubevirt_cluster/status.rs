@@ -1,0 +1,87 @@
+//! Step 5: status and conditions, on every exit.
+
+use super::validate::ValidateError;
+use crate::calls::{CallError, Calls};
+use capn_api::{
+    ConditionStatus, KubevirtCluster,
+    condition::{Verdict, conditions, find},
+    kubevirt_cluster::{Initialization, KubevirtClusterStatus, condition},
+};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+/// How a pass ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Outcome {
+    NoCluster,
+    Paused(&'static str),
+    /// Somebody else provisions; only the contract's newer field follows their older one.
+    ManagedByOthers,
+    WaitingForEndpoint,
+    Provisioned,
+    Failed(ValidateError),
+}
+
+/// The status that follows.
+pub(crate) fn status(object: &KubevirtCluster, outcome: &Outcome, now: Timestamp) -> KubevirtClusterStatus {
+    let old = object.status.clone().unwrap_or_default();
+    let provisioned = old.ready
+        || old.initialization.as_ref().and_then(|i| i.provisioned) == Some(true)
+        || matches!(outcome, Outcome::Provisioned);
+    let initialization = provisioned.then_some(Initialization {
+        provisioned: Some(true),
+    });
+    if let Outcome::ManagedByOthers = outcome {
+        return KubevirtClusterStatus { initialization, ..old };
+    }
+    let verdicts = vec![
+        ready(outcome, &old),
+        match outcome {
+            Outcome::Paused(why) => Verdict::new(condition::PAUSED, true, "Paused", *why),
+            _ => Verdict::new(condition::PAUSED, false, "NotPaused", ""),
+        },
+    ];
+    KubevirtClusterStatus {
+        ready: provisioned,
+        initialization,
+        conditions: conditions(&old.conditions, verdicts, object.metadata.generation, Time(now)),
+        ..old
+    }
+}
+
+fn ready(outcome: &Outcome, old: &KubevirtClusterStatus) -> Verdict {
+    let no = |reason, message: String| Verdict::new(condition::READY, false, reason, message);
+    match outcome {
+        Outcome::Provisioned => Verdict::new(condition::READY, true, "Provisioned", ""),
+        Outcome::WaitingForEndpoint => no(
+            "WaitingForControlPlaneEndpoint",
+            "waiting for the control plane to publish spec.controlPlaneEndpoint of the Cluster".into(),
+        ),
+        Outcome::NoCluster => no(
+            "WaitingForCluster",
+            "waiting for the Cluster to own this object: spec.infrastructureRef of the Cluster must name it".into(),
+        ),
+        Outcome::Failed(error) => no(error.reason(), error.to_string()),
+        Outcome::Paused(_) | Outcome::ManagedByOthers => match find(&old.conditions, condition::READY) {
+            Some(old) => Verdict::new(condition::READY, old.status, old.reason.clone(), old.message.clone()),
+            None => Verdict::new(
+                condition::READY,
+                ConditionStatus::Unknown,
+                "NotYetKnown",
+                "not looked at yet",
+            ),
+        },
+    }
+}
+
+/// Writes the status where it differs.
+pub(crate) async fn write(
+    calls: &Calls,
+    object: &KubevirtCluster,
+    status: &KubevirtClusterStatus,
+) -> Result<(), CallError> {
+    if object.status.as_ref() == Some(status) {
+        return Ok(());
+    }
+    calls.put_whole_status(object, status).await
+}

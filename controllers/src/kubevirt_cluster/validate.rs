@@ -1,0 +1,58 @@
+//! Step 2: what this object is to do for its Cluster. No client.
+
+use capn_api::{KubevirtCluster, cluster_api::Cluster};
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Infrastructure {
+    /// The Cluster has its endpoint: nothing is left to do.
+    Provisioned,
+    /// The control plane has published no endpoint yet.
+    WaitingForEndpoint,
+}
+
+/// What cannot be done.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum ValidateError {
+    #[error(
+        "control planes in VMs (KubeadmControlPlane) are not supported by this release: use a NestedControlPlane as spec.controlPlaneRef of the Cluster"
+    )]
+    ControlPlaneInVms,
+    #[error(
+        "spec.infraClusterSecretRef is not supported by this release: remove it, VMs run in the management cluster"
+    )]
+    ExternalInfrastructure,
+}
+
+impl ValidateError {
+    /// One word for programs.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::ControlPlaneInVms | Self::ExternalInfrastructure => "NotSupported",
+        }
+    }
+}
+
+/// Looks at object and Cluster.
+pub(crate) fn validate(object: &KubevirtCluster, cluster: &Cluster) -> Result<Infrastructure, ValidateError> {
+    if object.spec.infra_cluster_secret_ref.is_some() {
+        return Err(ValidateError::ExternalInfrastructure);
+    }
+    if cluster
+        .spec
+        .control_plane_ref
+        .as_ref()
+        .is_some_and(|control_plane| control_plane.kind == "KubeadmControlPlane")
+    {
+        return Err(ValidateError::ControlPlaneInVms);
+    }
+    let endpoint = cluster
+        .spec
+        .control_plane_endpoint
+        .as_ref()
+        .and_then(|endpoint| endpoint.complete());
+    Ok(match endpoint {
+        Some(_) => Infrastructure::Provisioned,
+        None => Infrastructure::WaitingForEndpoint,
+    })
+}

@@ -1,0 +1,110 @@
+//! Step 4: makes the VM and its user data. The VM is made once and never written again: KubeVirt
+//! stores its own defaults there, and CSI drivers hot-plug into it.
+
+use super::build::{Applied, Objects, Prepared};
+use super::names;
+use super::observe::Observed;
+use crate::calls::{CallError, Calls};
+use capn_api::{KubevirtMachine, kubevirt_machine::FINALIZER};
+use kube::ResourceExt;
+use serde_json::json;
+use std::marker::PhantomData;
+
+/// Takes hold of the object before anything is made for it.
+pub(crate) async fn hold(calls: &Calls, object: &KubevirtMachine) -> Result<KubevirtMachine, CallError> {
+    if object.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+        return Ok(object.clone());
+    }
+    let finalizers: Vec<_> = object
+        .finalizers()
+        .iter()
+        .map(String::as_str)
+        .chain([FINALIZER])
+        .collect();
+    let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": object.resource_version()}});
+    calls.merge(&patch, object).await
+}
+
+/// Applies; a VM whose machine has its provider ID is not made again.
+pub(crate) async fn apply(
+    calls: &Calls,
+    object: &KubevirtMachine,
+    wanted: Objects<Prepared>,
+    live: &Observed,
+) -> Result<Objects<Applied>, CallError> {
+    let Objects {
+        user_data,
+        vm,
+        stage: _,
+    } = wanted;
+    let user_data = match user_data {
+        Some(user_data) => Some(calls.put(&user_data, live.user_data.as_ref()).await?),
+        None => live.user_data.clone(),
+    };
+    let vm = match (&live.vm, vm) {
+        (Some(live), _) => Some(live.clone()),
+        (None, Some(vm)) if object.spec.provider_id.is_none() => Some(calls.create(&vm).await?),
+        (None, _) => None,
+    };
+    Ok(Objects {
+        user_data,
+        vm,
+        stage: PhantomData,
+    })
+}
+
+/// Records the provider ID and the instance that the guest bootstraps in.
+pub(crate) async fn record(
+    calls: &Calls,
+    object: &KubevirtMachine,
+    instance: &str,
+) -> Result<KubevirtMachine, CallError> {
+    if object.spec.provider_id.is_some() && object.annotations().contains_key(names::INSTANCE_ANNOTATION) {
+        return Ok(object.clone());
+    }
+    let id = object
+        .spec
+        .provider_id
+        .clone()
+        .unwrap_or_else(|| names::provider_id(object));
+    let instance = object
+        .annotations()
+        .get(names::INSTANCE_ANNOTATION)
+        .map_or(instance, String::as_str);
+    let patch = json!({
+        "metadata": {"annotations": {names::INSTANCE_ANNOTATION: instance}},
+        "spec": {"providerID": id},
+    });
+    calls.merge(&patch, object).await
+}
+
+/// Deletes what was made; returns what is waited for, or None when nothing is left.
+pub(crate) async fn delete(
+    calls: &Calls,
+    object: &KubevirtMachine,
+    live: &Observed,
+) -> Result<Option<String>, CallError> {
+    let ours = |labels: &std::collections::BTreeMap<String, String>| {
+        labels.get(names::MACHINE_NAME_LABEL) == Some(&object.name_any())
+            && labels.get(names::MACHINE_NAMESPACE_LABEL) == object.namespace().as_ref()
+    };
+    if let Some(vm) = live.vm.as_ref().filter(|vm| ours(vm.labels())) {
+        calls.delete(vm).await?;
+        return Ok(Some(format!(
+            "waiting for VirtualMachine {}/{} to go",
+            names::vm_namespace(object),
+            vm.name_any()
+        )));
+    }
+    if let Some(vmi) = live.vmi.as_ref().filter(|vmi| ours(vmi.labels())) {
+        return Ok(Some(format!(
+            "waiting for VirtualMachineInstance {}/{} to shut down",
+            names::vm_namespace(object),
+            vmi.name_any()
+        )));
+    }
+    if let Some(user_data) = &live.user_data {
+        calls.delete(user_data).await?;
+    }
+    Ok(None)
+}

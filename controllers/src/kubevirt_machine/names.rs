@@ -1,0 +1,42 @@
+//! Names, labels and annotations, the same as the Go provider's.
+
+use capn_api::KubevirtMachine;
+use kube::ResourceExt;
+
+/// Label of a VirtualMachine with the name of its KubevirtMachine.
+pub(crate) const MACHINE_NAME_LABEL: &str = "capk.cluster.x-k8s.io/kubevirt-machine-name";
+/// Label of a VirtualMachine with the namespace of its KubevirtMachine.
+pub(crate) const MACHINE_NAMESPACE_LABEL: &str = "capk.cluster.x-k8s.io/kubevirt-machine-namespace";
+/// Label of a VirtualMachine: control-plane or worker.
+pub(crate) const ROLE_LABEL: &str = "cluster.x-k8s.io/role";
+/// Annotation of a KubevirtMachine: UID of the instance that the guest bootstrapped in.
+pub(crate) const INSTANCE_ANNOTATION: &str = "capk.cluster.x-k8s.io/bootstrapped-instance";
+/// Volume and disk with the bootstrap data.
+pub(crate) const CLOUD_INIT_VOLUME: &str = "cloudinitvolume";
+
+/// Namespace of the VirtualMachine.
+pub(crate) fn vm_namespace(object: &KubevirtMachine) -> String {
+    let template = object.spec.virtual_machine_template.as_ref();
+    let asked = template.and_then(|template| template.metadata.as_ref()?.namespace.clone());
+    asked
+        .filter(|namespace| !namespace.is_empty())
+        .or_else(|| object.namespace())
+        .unwrap_or_default()
+}
+
+/// Name of the Secret with the user data, from that of the bootstrap data.
+pub(crate) fn user_data(bootstrap: &str) -> String {
+    format!("{bootstrap}-userdata")
+}
+
+/// Provider ID of machine and Node.
+pub(crate) fn provider_id(object: &KubevirtMachine) -> String {
+    format!("kubevirt://{}", object.name_any())
+}
+
+/// Name of the Machine that owns this object.
+pub(crate) fn owner_machine(object: &KubevirtMachine) -> Option<String> {
+    let owners = object.owner_references().iter();
+    let machines = owners.filter(|owner| owner.kind == "Machine" && owner.api_version.starts_with("cluster.x-k8s.io/"));
+    machines.map(|owner| owner.name.clone()).next()
+}

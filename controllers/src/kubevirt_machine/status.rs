@@ -1,0 +1,195 @@
+//! Step 5: status and conditions, on every exit. `status` is pure.
+
+use super::instance::{State, machine_addresses};
+use super::kubevirt::{VirtualMachineInstance, condition as vm_condition};
+use super::node::Registration;
+use super::validate::NotYet;
+use crate::calls::{CallError, Calls};
+use capn_api::{
+    ConditionStatus, KubevirtMachine,
+    condition::{Verdict, conditions, find},
+    kubevirt_cluster::Initialization,
+    kubevirt_machine::{CheckStrategy, KubevirtMachineStatus, condition},
+};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+
+/// How far a pass came.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Paused(&'static str),
+    Deleting(String),
+    NotYet(NotYet),
+    /// KubeVirt or the API server refused the VM or its user data.
+    NotMade(CallError),
+    Made {
+        state: State,
+        registration: Registration,
+        check: CheckStrategy,
+    },
+    /// A read failed; nothing new is known.
+    Failed(CallError),
+}
+
+/// The status that follows.
+pub(crate) fn status(
+    object: &KubevirtMachine,
+    vmi: Option<&VirtualMachineInstance>,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> KubevirtMachineStatus {
+    let old = object.status.clone().unwrap_or_default();
+    let running = match outcome {
+        Outcome::Made {
+            state: State::Running { addresses, .. },
+            ..
+        } => Some(addresses),
+        _ => None,
+    };
+    let was = old.ready || old.initialization.as_ref().and_then(|i| i.provisioned) == Some(true);
+    let provisioned = was || running.is_some();
+    let registered = old.nodeupdated
+        || matches!(
+            outcome,
+            Outcome::Made {
+                registration: Registration::Done,
+                ..
+            }
+        );
+    let mut verdicts = vec![
+        provisioned_verdict(outcome, &old),
+        bootstrapped(outcome, &old),
+        paused(outcome),
+        deleting(outcome),
+    ];
+    verdicts.extend(migratable(vmi));
+    let ready = ready(&verdicts);
+    verdicts.push(ready);
+    KubevirtMachineStatus {
+        ready: running.is_some()
+            || (provisioned && matches!(outcome, Outcome::Paused(_) | Outcome::Failed(_)) && old.ready),
+        initialization: provisioned.then_some(Initialization {
+            provisioned: Some(true),
+        }),
+        // An address that is away for a moment is still the machine's.
+        addresses: running.map_or(old.addresses, |running| machine_addresses(&object.name_any(), running)),
+        nodeupdated: registered,
+        load_balancer_configured: old.load_balancer_configured,
+        failure_domain: old.failure_domain,
+        failure_reason: None,
+        failure_message: None,
+        conditions: conditions(&old.conditions, verdicts, object.metadata.generation, Time(now)),
+    }
+}
+
+fn provisioned_verdict(outcome: &Outcome, old: &KubevirtMachineStatus) -> Verdict {
+    let type_ = condition::VM_PROVISIONED;
+    match outcome {
+        Outcome::Made { state, .. } => match state {
+            State::Running { .. } => Verdict::new(type_, true, "VMRunning", ""),
+            State::NotReady { reason, message, .. } | State::Lost { reason, message } => {
+                Verdict::new(type_, false, *reason, message.clone())
+            }
+        },
+        Outcome::NotYet(waiting) => Verdict::new(type_, false, waiting.reason(), waiting.to_string()),
+        Outcome::NotMade(error) => Verdict::new(type_, false, "VMCreateFailed", error.to_string()),
+        Outcome::Deleting(what) => Verdict::new(type_, false, "Deleting", what.clone()),
+        Outcome::Paused(_) | Outcome::Failed(_) => kept(old, type_),
+    }
+}
+
+fn bootstrapped(outcome: &Outcome, old: &KubevirtMachineStatus) -> Verdict {
+    let type_ = condition::BOOTSTRAP_EXEC_SUCCEEDED;
+    match outcome {
+        Outcome::Made {
+            check: CheckStrategy::None,
+            ..
+        } => Verdict::new(type_, true, "NotChecked", ""),
+        Outcome::Made { registration, .. } => match registration {
+            Registration::Done => Verdict::new(type_, true, "NodeRegistered", ""),
+            Registration::Waiting => Verdict::new(
+                type_,
+                false,
+                "WaitingForNode",
+                "waiting for the Node to register in the tenant",
+            ),
+            Registration::Conflict { found } => Verdict::new(
+                type_,
+                false,
+                "ProviderIDConflict",
+                format!(
+                    "the Node carries the provider ID {found:?}, which cannot be changed: remove provider-id from the kubelet's settings and replace the Machine"
+                ),
+            ),
+        },
+        Outcome::Deleting(what) => Verdict::new(type_, false, "Deleting", what.clone()),
+        _ => match find(&old.conditions, type_) {
+            Some(_) => kept(old, type_),
+            None => Verdict::new(type_, false, "WaitingForVM", "waiting for the VM to run"),
+        },
+    }
+}
+
+fn paused(outcome: &Outcome) -> Verdict {
+    match outcome {
+        Outcome::Paused(why) => Verdict::new(condition::PAUSED, true, "Paused", *why),
+        _ => Verdict::new(condition::PAUSED, false, "NotPaused", ""),
+    }
+}
+
+fn deleting(outcome: &Outcome) -> Verdict {
+    match outcome {
+        Outcome::Deleting(what) => Verdict::new(condition::DELETING, true, "Deleting", what.clone()),
+        _ => Verdict::new(condition::DELETING, false, "NotDeleting", ""),
+    }
+}
+
+/// KubeVirt's own condition, while there is an instance that has it.
+fn migratable(vmi: Option<&VirtualMachineInstance>) -> Option<Verdict> {
+    let found = vm_condition(&vmi?.status.as_ref()?.conditions, "LiveMigratable")?;
+    let reason = found.reason.clone().filter(|reason| !reason.is_empty());
+    let holds = found.status == "True";
+    let reason = reason.unwrap_or_else(|| if holds { "LiveMigratable" } else { "NotLiveMigratable" }.into());
+    Some(Verdict::new(
+        condition::VM_LIVE_MIGRATABLE,
+        holds,
+        reason,
+        found.message.clone().unwrap_or_default(),
+    ))
+}
+
+/// Ready is the first of what it is made of that does not hold.
+fn ready(verdicts: &[Verdict]) -> Verdict {
+    let parts = [condition::VM_PROVISIONED, condition::BOOTSTRAP_EXEC_SUCCEEDED];
+    let failing = parts
+        .into_iter()
+        .filter_map(|type_| verdicts.iter().find(|verdict| verdict.type_ == type_))
+        .find(|verdict| verdict.status != ConditionStatus::True);
+    match failing {
+        Some(part) => Verdict {
+            type_: condition::READY,
+            ..part.clone()
+        },
+        None => Verdict::new(condition::READY, true, "Ready", ""),
+    }
+}
+
+fn kept(old: &KubevirtMachineStatus, type_: &'static str) -> Verdict {
+    match find(&old.conditions, type_) {
+        Some(old) => Verdict::new(type_, old.status, old.reason.clone(), old.message.clone()),
+        None => Verdict::new(type_, ConditionStatus::Unknown, "NotYetKnown", "not looked at yet"),
+    }
+}
+
+/// Writes the status where it differs.
+pub(crate) async fn write(
+    calls: &Calls,
+    object: &KubevirtMachine,
+    status: &KubevirtMachineStatus,
+) -> Result<(), CallError> {
+    if object.status.as_ref() == Some(status) {
+        return Ok(());
+    }
+    calls.put_whole_status(object, status).await
+}

@@ -1,0 +1,240 @@
+//! The pure steps together: what a machine becomes, and what is said of its VM.
+
+use super::{
+    build::build,
+    instance::{State, state},
+    kubevirt::{VirtualMachine, VirtualMachineInstance},
+    names,
+    observe::Observed,
+    validate::{NotYet, Vm, validate},
+};
+use capn_api::KubevirtMachine;
+use serde_json::{Value, json};
+
+fn object(template: Value) -> KubevirtMachine {
+    serde_json::from_value(json!({
+        "apiVersion": "infrastructure.cluster.x-k8s.io/v1alpha1",
+        "kind": "KubevirtMachine",
+        "metadata": {
+            "name": "acme-md-0-x1", "namespace": "tenants", "uid": "1",
+            "ownerReferences": [{"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Machine", "name": "acme-md-0-x1", "uid": "2"}],
+        },
+        "spec": {"virtualMachineTemplate": template},
+    }))
+    .unwrap()
+}
+
+fn template() -> Value {
+    json!({
+        "metadata": {"labels": {"team": "a"}, "annotations": {"note": "b"}},
+        "spec": {
+            "runStrategy": "Always",
+            "template": {"spec": {
+                "domain": {"cpu": {"cores": 2}, "memory": {"guest": "4Gi"}, "devices": {"disks": [{"name": "root", "disk": {"bus": "virtio"}}]}},
+                "volumes": [{"name": "root", "containerDisk": {"image": "example.com/worker:1"}}],
+            }},
+        },
+    })
+}
+
+fn persistent() -> Value {
+    let mut template = template();
+    template["spec"]["dataVolumeTemplates"] = json!([{"metadata": {"name": "boot"}, "spec": {}}]);
+    template["spec"]["template"]["spec"]["volumes"] = json!([{"name": "root", "dataVolume": {"name": "boot"}}]);
+    template
+}
+
+fn observed() -> Observed {
+    Observed {
+        machine: serde_json::from_value(json!({
+            "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Machine",
+            "metadata": {"name": "acme-md-0-x1", "namespace": "tenants"},
+            "spec": {"clusterName": "acme", "bootstrap": {"dataSecretName": "acme-md-0-x1"}},
+        }))
+        .ok(),
+        cluster: serde_json::from_value(json!({
+            "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster",
+            "metadata": {"name": "acme", "namespace": "tenants"},
+            "spec": {},
+            "status": {"initialization": {"infrastructureProvisioned": true, "controlPlaneInitialized": true}},
+        }))
+        .ok(),
+        bootstrap: serde_json::from_value(json!({
+            "metadata": {"name": "acme-md-0-x1", "namespace": "tenants", "labels": {"cluster.x-k8s.io/cluster-name": "acme"}},
+            "data": {"value": "I2Nsb3VkLWNvbmZpZwo="},
+        }))
+        .ok(),
+        ..Observed::default()
+    }
+}
+
+fn wanted(template: Value) -> Vm {
+    validate(&object(template), &observed()).unwrap()
+}
+
+#[test]
+fn a_machine_becomes_a_virtual_machine_and_its_user_data() {
+    let objects = build(&wanted(template()));
+    insta::assert_yaml_snapshot!("virtual_machine", objects.vm);
+    insta::assert_yaml_snapshot!("user_data", objects.user_data);
+}
+
+#[test]
+fn data_volumes_get_the_machines_name() {
+    let vm = serde_json::to_value(build(&wanted(persistent())).vm).unwrap();
+    assert_eq!(
+        vm.pointer("/spec/dataVolumeTemplates/0/metadata/name"),
+        Some(&json!("acme-md-0-x1-boot"))
+    );
+    assert_eq!(
+        vm.pointer("/spec/template/spec/volumes/0/dataVolume/name"),
+        Some(&json!("acme-md-0-x1-boot"))
+    );
+}
+
+#[test]
+fn a_machine_waits_in_the_order_in_which_things_come() {
+    let object = object(template());
+    let mut found = Observed::default();
+    assert_eq!(validate(&object, &found).unwrap_err(), NotYet::Machine);
+    found.machine = observed().machine;
+    assert_eq!(validate(&object, &found).unwrap_err(), NotYet::Cluster("acme".into()));
+    found.cluster = observed().cluster;
+    assert!(matches!(
+        validate(&object, &found).unwrap_err(),
+        NotYet::BootstrapSecret(_)
+    ));
+    let mut early = observed();
+    early.machine.as_mut().unwrap().spec.bootstrap.data_secret_name = None;
+    assert_eq!(validate(&object, &early).unwrap_err(), NotYet::BootstrapData);
+    early
+        .cluster
+        .as_mut()
+        .unwrap()
+        .status
+        .as_mut()
+        .unwrap()
+        .initialization
+        .control_plane_initialized = None;
+    assert_eq!(validate(&object, &early).unwrap_err(), NotYet::ControlPlane);
+    early
+        .cluster
+        .as_mut()
+        .unwrap()
+        .status
+        .as_mut()
+        .unwrap()
+        .initialization
+        .infrastructure_provisioned = None;
+    assert_eq!(validate(&object, &early).unwrap_err(), NotYet::ClusterInfrastructure);
+}
+
+#[test]
+fn a_vm_that_is_there_does_not_wait_for_its_bootstrap_data_again() {
+    let mut object = object(template());
+    object.spec.provider_id = Some("kubevirt://acme-md-0-x1".into());
+    let found = Observed {
+        bootstrap: None,
+        ..observed()
+    };
+    assert!(validate(&object, &found).unwrap().user_data.is_none());
+}
+
+fn vm(status: Value) -> VirtualMachine {
+    serde_json::from_value(json!({"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine", "metadata": {"name": "m"}, "spec": {}, "status": status})).unwrap()
+}
+
+fn vmi(uid: &str, status: Value) -> VirtualMachineInstance {
+    serde_json::from_value(json!({"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance", "metadata": {"name": "m", "uid": uid}, "spec": {}, "status": status})).unwrap()
+}
+
+fn running(interfaces: Value) -> VirtualMachineInstance {
+    vmi("one", json!({"phase": "Running", "interfaces": interfaces}))
+}
+
+#[test]
+fn only_addresses_of_its_own_are_a_machines() {
+    let interfaces = json!([
+        {"name": "default", "ipAddress": "10.100.0.7", "ipAddresses": ["10.100.0.7", "fe80::1"]},
+        {"ipAddress": "10.243.1.1", "ipAddresses": ["10.243.1.1"]},
+    ]);
+    let found = state(
+        &object(template()),
+        &wanted(template()),
+        Some(&vm(json!({}))),
+        Some(&running(interfaces)),
+    );
+    assert_eq!(
+        found,
+        State::Running {
+            instance: "one".into(),
+            addresses: vec!["10.100.0.7".parse().unwrap()]
+        }
+    );
+    let mut masqueraded = template();
+    masqueraded["spec"]["template"]["spec"]["domain"]["devices"]["interfaces"] =
+        json!([{"name": "default", "masquerade": {}}]);
+    let inside = running(json!([{"name": "default", "ipAddress": "10.0.2.2"}]));
+    let found = state(
+        &object(template()),
+        &wanted(masqueraded),
+        Some(&vm(json!({}))),
+        Some(&inside),
+    );
+    assert!(
+        matches!(
+            found,
+            State::NotReady {
+                reason: "WaitingForAddress",
+                ..
+            }
+        ),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_restart_loses_an_ephemeral_root_disk_and_keeps_a_persistent_one() {
+    let restarted = vmi(
+        "two",
+        json!({"phase": "Running", "interfaces": [{"name": "default", "ipAddress": "10.100.0.8"}]}),
+    );
+    let mut bootstrapped = object(template());
+    bootstrapped.metadata.annotations = Some([(names::INSTANCE_ANNOTATION.to_owned(), "one".to_owned())].into());
+    let vm = vm(json!({"printableStatus": "Running"}));
+    let lost = state(&bootstrapped, &wanted(template()), Some(&vm), Some(&restarted));
+    assert!(
+        matches!(
+            lost,
+            State::Lost {
+                reason: "RootDiskLost",
+                ..
+            }
+        ),
+        "{lost:?}"
+    );
+    let kept = state(&bootstrapped, &wanted(persistent()), Some(&vm), Some(&restarted));
+    assert!(matches!(kept, State::Running { .. }), "{kept:?}");
+}
+
+#[test]
+fn kubevirts_own_words_reach_the_condition() {
+    let refused = json!({"printableStatus": "Stopped", "conditions": [
+        {"type": "Failure", "status": "True", "reason": "FailedCreate", "message": "no memory requested"},
+    ]});
+    let unschedulable = json!({"printableStatus": "ErrorUnschedulable", "conditions": [
+        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available"},
+    ]});
+    for (status, expected, says) in [
+        (refused, "VMRefused", "no memory requested"),
+        (unschedulable, "Unschedulable", "0/1 nodes"),
+    ] {
+        match state(&object(template()), &wanted(template()), Some(&vm(status)), None) {
+            State::NotReady { reason, message, .. } => {
+                assert_eq!(reason, expected);
+                assert!(message.contains(says), "{message}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}

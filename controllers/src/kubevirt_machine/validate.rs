@@ -1,0 +1,204 @@
+//! Step 2: turns object and observed into a `Vm`, or says what is waited for. No client.
+
+use super::names;
+use super::observe::Observed;
+use capn_api::{
+    KubevirtMachine,
+    cluster_api::{CONTROL_PLANE_LABEL, Cluster, Machine},
+    kubevirt_machine::CheckStrategy,
+};
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::ResourceExt;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// A VM, as it shall be.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Vm {
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+    pub(crate) machine_namespace: String,
+    pub(crate) cluster: String,
+    pub(crate) control_plane: bool,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) annotations: BTreeMap<String, String>,
+    pub(crate) spec: Map<String, Value>,
+    /// Whether what is written on the root disk outlives the instance.
+    pub(crate) root_disk_survives: bool,
+    pub(crate) check: CheckStrategy,
+    /// Name, labels and content of the user data Secret; None when the bootstrap data is gone
+    /// after it was used.
+    pub(crate) user_data_name: String,
+    pub(crate) user_data: Option<UserData>,
+}
+
+/// Bootstrap data for a VM.
+#[derive(Clone, Eq, PartialEq)]
+pub(crate) struct UserData {
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) content: ByteString,
+}
+
+impl std::fmt::Debug for UserData {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UserData").finish_non_exhaustive()
+    }
+}
+
+/// What is waited for before a VM can be made.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum NotYet {
+    #[error("waiting for a Machine to own this object: spec.infrastructureRef of the Machine must name it")]
+    Machine,
+    #[error("waiting for the Cluster {0:?} of the Machine")]
+    Cluster(String),
+    #[error("waiting for the Cluster's infrastructure to be provisioned")]
+    ClusterInfrastructure,
+    #[error("waiting for the Cluster's control plane to be initialized")]
+    ControlPlane,
+    #[error("waiting for the Machine's bootstrap data")]
+    BootstrapData,
+    #[error(
+        "Secret {0} with the bootstrap data of the Machine is missing or has no key \"value\": restore it, or delete the Machine to have it replaced"
+    )]
+    BootstrapSecret(String),
+    #[error("spec.virtualMachineTemplate.spec is missing: write the spec of the VirtualMachine to make")]
+    Template,
+    #[error(
+        "spec.infraClusterSecretRef is not supported by this release: remove it, VMs run in the management cluster"
+    )]
+    ExternalInfrastructure,
+    #[error(
+        "VMs for control plane machines are not supported by this release: use a NestedControlPlane as spec.controlPlaneRef of the Cluster"
+    )]
+    ControlPlaneMachine,
+}
+
+impl NotYet {
+    /// One word for programs, the Go provider's where it has one.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Machine => "WaitingForMachine",
+            Self::Cluster(_) => "WaitingForCluster",
+            Self::ClusterInfrastructure => "WaitingForClusterInfrastructure",
+            Self::ControlPlane => "WaitingForControlPlaneAvailable",
+            Self::BootstrapData | Self::BootstrapSecret(_) => "WaitingForBootstrapData",
+            Self::Template => "InvalidTemplate",
+            Self::ExternalInfrastructure | Self::ControlPlaneMachine => "NotSupported",
+        }
+    }
+
+    /// Whether a person has to do something.
+    pub(crate) fn needs_person(&self) -> bool {
+        match self {
+            Self::BootstrapSecret(_) | Self::Template | Self::ExternalInfrastructure | Self::ControlPlaneMachine => {
+                true
+            }
+            Self::Machine
+            | Self::Cluster(_)
+            | Self::ClusterInfrastructure
+            | Self::ControlPlane
+            | Self::BootstrapData => false,
+        }
+    }
+}
+
+/// Checks a KubevirtMachine and what it refers to.
+pub(crate) fn validate(object: &KubevirtMachine, observed: &Observed) -> Result<Vm, NotYet> {
+    let machine = observed.machine.as_ref().ok_or(NotYet::Machine)?;
+    let cluster = observed
+        .cluster
+        .as_ref()
+        .ok_or_else(|| NotYet::Cluster(machine.spec.cluster_name.clone()))?;
+    if object.spec.infra_cluster_secret_ref.is_some() {
+        return Err(NotYet::ExternalInfrastructure);
+    }
+    let control_plane = machine.labels().contains_key(CONTROL_PLANE_LABEL);
+    if control_plane {
+        return Err(NotYet::ControlPlaneMachine);
+    }
+    let template = object.spec.virtual_machine_template.clone().unwrap_or_default();
+    let spec = template.spec.filter(|spec| !spec.is_empty()).ok_or(NotYet::Template)?;
+    let metadata = template.metadata.unwrap_or_default();
+    let made = observed.vm.is_some() || object.spec.provider_id.is_some();
+    let (user_data_name, user_data) = bootstrap(object, machine, cluster, observed.bootstrap.as_ref(), made)?;
+    Ok(Vm {
+        name: object.name_any(),
+        namespace: names::vm_namespace(object),
+        machine_namespace: object.namespace().unwrap_or_default(),
+        cluster: cluster.name_any(),
+        control_plane,
+        labels: metadata.labels,
+        annotations: metadata.annotations,
+        root_disk_survives: root_disk_survives(&spec),
+        check: object
+            .spec
+            .virtual_machine_bootstrap_check
+            .clone()
+            .unwrap_or_default()
+            .check_strategy,
+        spec,
+        user_data_name,
+        user_data,
+    })
+}
+
+/// The bootstrap data, in the order in which a Machine comes by it. A VM that is there already
+/// does not wait again.
+fn bootstrap(
+    object: &KubevirtMachine,
+    machine: &Machine,
+    cluster: &Cluster,
+    secret: Option<&Secret>,
+    made: bool,
+) -> Result<(String, Option<UserData>), NotYet> {
+    let status = cluster.status.clone().unwrap_or_default().initialization;
+    if !made && status.infrastructure_provisioned != Some(true) {
+        return Err(NotYet::ClusterInfrastructure);
+    }
+    let Some(name) = &machine.spec.bootstrap.data_secret_name else {
+        return Err(match status.control_plane_initialized {
+            Some(true) => NotYet::BootstrapData,
+            _ => NotYet::ControlPlane,
+        });
+    };
+    let data = secret.and_then(|secret| {
+        let content = secret.data.as_ref()?.get("value")?.clone();
+        Some(UserData {
+            labels: secret.labels().clone(),
+            content,
+        })
+    });
+    if data.is_none() && !made {
+        return Err(NotYet::BootstrapSecret(format!(
+            "{}/{name}",
+            object.namespace().unwrap_or_default()
+        )));
+    }
+    Ok((names::user_data(name), data))
+}
+
+/// The root disk is the one that boots first, else the first; it survives on a persistent volume.
+fn root_disk_survives(spec: &Map<String, Value>) -> bool {
+    let list = |path: &str| {
+        let spec = Value::Object(spec.clone());
+        spec.pointer(path)
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default()
+    };
+    let disks = list("/template/spec/domain/devices/disks");
+    let volumes = list("/template/spec/volumes");
+    let order = |disk: &Value| disk.get("bootOrder").and_then(Value::as_u64).unwrap_or(u64::MAX);
+    let root = disks.iter().min_by_key(|disk| order(disk)).or(volumes.first());
+    let name = root.and_then(|root| root.get("name"));
+    let volume = volumes
+        .iter()
+        .find(|volume| volume.get("name") == name)
+        .or(volumes.first());
+    volume.is_some_and(|volume| {
+        ["dataVolume", "persistentVolumeClaim"]
+            .iter()
+            .any(|kind| volume.get(kind).is_some())
+    })
+}

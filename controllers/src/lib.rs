@@ -1,0 +1,21 @@
+//! The controllers of cluster-api-provider-nested: tenants' control planes as pods, their machines
+//! as KubeVirt VMs. One folder a controller, one file a step: observe, validate, build, apply,
+//! status.
+
+pub mod args;
+pub mod calls;
+pub mod controller;
+pub mod kubevirt_cluster;
+pub mod kubevirt_machine;
+pub mod leader;
+pub mod nested_control_plane;
+pub mod pki;
+pub mod rbac;
+pub mod server;
+pub mod telemetry;
+pub mod tenant;
+
+/// A value as YAML, for what people read inside ConfigMaps and Secrets.
+pub(crate) fn yaml(value: &serde_json::Value) -> String {
+    serde_saphyr::to_string(value).unwrap_or_else(|_| value.to_string())
+}

@@ -1,0 +1,141 @@
+//! Step 4: makes the management cluster hold what was built; writes only what differs and deletes
+//! what is no longer wanted.
+
+use super::build::{Applied, Network, Prepared, Workloads};
+use super::observe::{Observed, Services};
+use super::validate::Tenant;
+use crate::calls::{CallError, Calls, Object};
+use capn_api::{NestedControlPlane, cluster_api::BLOCK_MOVE_ANNOTATION, common::ApiEndpoint, nested_control_plane};
+use kube::ResourceExt;
+use serde_json::json;
+use std::marker::PhantomData;
+use tokio::try_join;
+
+/// Applies the first wave.
+pub(crate) async fn network(
+    calls: &Calls,
+    wanted: Network<Prepared>,
+    live: &Services,
+) -> Result<Network<Applied>, CallError> {
+    let Network {
+        api_server,
+        etcd,
+        etcd_peers,
+        stage: _,
+    } = wanted;
+    let (api_server, etcd, etcd_peers) = try_join!(
+        calls.put(&api_server, live.api_server.as_ref()),
+        calls.put(&etcd, live.etcd.as_ref()),
+        calls.put(&etcd_peers, live.etcd_peers.as_ref()),
+    )?;
+    Ok(Network {
+        api_server,
+        etcd,
+        etcd_peers,
+        stage: PhantomData,
+    })
+}
+
+/// Applies the second wave.
+pub(crate) async fn workloads(
+    calls: &Calls,
+    wanted: Workloads<Prepared>,
+    live: &Observed,
+) -> Result<Workloads<Applied>, CallError> {
+    let Workloads {
+        etcd,
+        control_plane,
+        etcd_budget,
+        control_plane_budget,
+        stage: _,
+    } = wanted;
+    let (etcd, control_plane, etcd_budget, control_plane_budget) = try_join!(
+        calls.put(&etcd, live.etcd.as_ref()),
+        calls.put(&control_plane, live.control_plane.as_ref()),
+        put_or_delete(calls, etcd_budget, &live.etcd_budget),
+        put_or_delete(calls, control_plane_budget, &live.control_plane_budget),
+    )?;
+    Ok(Workloads {
+        etcd,
+        control_plane,
+        etcd_budget,
+        control_plane_budget,
+        stage: PhantomData,
+    })
+}
+
+async fn put_or_delete<K: Object>(calls: &Calls, wanted: Option<K>, live: &Option<K>) -> Result<Option<K>, CallError> {
+    match (wanted, live) {
+        (Some(wanted), live) => calls.put(&wanted, live.as_ref()).await.map(Some),
+        (None, Some(live)) => calls.delete(live).await.map(|()| None),
+        (None, None) => Ok(None),
+    }
+}
+
+/// What the controller says on the NestedControlPlane itself, beside its status.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Own {
+    pub(crate) endpoint: Option<ApiEndpoint>,
+    pub(crate) store_initialized: bool,
+}
+
+/// Takes hold of the object: finalizer, the mark that keeps it from being moved away from its
+/// data, and the endpoint once it is known.
+pub(crate) async fn own(calls: &Calls, ncp: &NestedControlPlane, own: &Own) -> Result<NestedControlPlane, CallError> {
+    let mut annotations = serde_json::Map::new();
+    annotations.insert(BLOCK_MOVE_ANNOTATION.into(), json!(""));
+    if own.store_initialized
+        || ncp
+            .annotations()
+            .contains_key(super::names::STORE_INITIALIZED_ANNOTATION)
+    {
+        annotations.insert(super::names::STORE_INITIALIZED_ANNOTATION.into(), json!("true"));
+    }
+    let endpoint = own.endpoint.as_ref();
+    let held = ncp
+        .finalizers()
+        .iter()
+        .any(|finalizer| finalizer == nested_control_plane::FINALIZER)
+        && annotations
+            .iter()
+            .all(|(key, value)| ncp.annotations().get(key).is_some_and(|held| value == held))
+        && (endpoint.is_none() || ncp.spec.control_plane_endpoint.as_ref() == endpoint);
+    if held {
+        return Ok(ncp.clone());
+    }
+    let mut finalizers = ncp.finalizers().to_vec();
+    if !finalizers
+        .iter()
+        .any(|finalizer| finalizer == nested_control_plane::FINALIZER)
+    {
+        finalizers.push(nested_control_plane::FINALIZER.into());
+    }
+    let mut patch = json!({
+        "metadata": {
+            "finalizers": finalizers,
+            "annotations": annotations,
+            // Others add finalizers too: ours must not remove one that came since.
+            "resourceVersion": ncp.resource_version(),
+        },
+    });
+    if let Some(endpoint) = endpoint {
+        patch["spec"] = json!({"controlPlaneEndpoint": endpoint});
+    }
+    calls.merge(&patch, ncp).await
+}
+
+/// Stands for the authorities that pods read only when they start.
+pub(crate) fn authorities_mark(authorities: &super::keys::Authorities) -> String {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    for authority in [&authorities.ca, &authorities.etcd, &authorities.proxy] {
+        authority.certificate().hash(&mut hasher);
+    }
+    authorities.service_account.certificate.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+/// Whether the workloads of a tenant are there already, so that it needs no turn to start.
+pub(crate) fn started(tenant: &Tenant, live: &Observed) -> bool {
+    tenant.initialized || live.control_plane.is_some()
+}

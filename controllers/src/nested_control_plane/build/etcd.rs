@@ -1,0 +1,163 @@
+//! etcd: a StatefulSet on persistent volumes, TLS for peers and clients.
+
+use super::metadata;
+use super::pod::{Args, container, env, files, mount, probe, requests, template};
+use crate::nested_control_plane::{
+    names::{ETCD, ETCD_CLIENT_PORT, ETCD_HEALTH_PORT, ETCD_PEER_PORT},
+    validate::Tenant,
+};
+use capn_api::nested_control_plane::RetentionPolicy;
+use k8s_openapi::{
+    api::{
+        apps::v1::{StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec},
+        core::v1::{
+            ContainerPort, EnvVar, EnvVarSource, ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec,
+            PodSpec, VolumeMount, VolumeResourceRequirements,
+        },
+    },
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
+};
+use std::collections::BTreeMap;
+
+const CERTIFICATES: &str = "/etc/kubernetes/pki/etcd";
+const DATA: &str = "/var/lib/etcd";
+
+pub(super) fn stateful_set(tenant: &Tenant, authorities: &str) -> StatefulSet {
+    let (names, etcd) = (&tenant.names, &tenant.etcd);
+    let labels = names.component(ETCD);
+    let mut container = container(ETCD, &etcd.part, "etcd", args(tenant));
+    container.env = Some(vec![
+        EnvVar {
+            name: "POD_NAME".into(),
+            value: None,
+            value_from: Some(EnvVarSource {
+                field_ref: Some(ObjectFieldSelector {
+                    api_version: Some("v1".into()),
+                    field_path: "metadata.name".into(),
+                }),
+                ..EnvVarSource::default()
+            }),
+        },
+        // A control plane's store is small; collecting more often costs little and halves its memory.
+        env("GOGC", "50"),
+    ]);
+    container.ports = Some(vec![
+        port("client", ETCD_CLIENT_PORT),
+        port("peer", ETCD_PEER_PORT),
+        port("metrics", ETCD_HEALTH_PORT),
+    ]);
+    container.resources = requests(&etcd.part.resources, "15m", "48Mi");
+    // A member that loads a large store or waits for its peers is slow, not broken.
+    container.startup_probe = Some(probe("/livez", ETCD_HEALTH_PORT, "HTTP", 5, 120));
+    container.liveness_probe = Some(probe("/livez", ETCD_HEALTH_PORT, "HTTP", 10, 8));
+    container.readiness_probe = Some(probe("/readyz", ETCD_HEALTH_PORT, "HTTP", 5, 3));
+    let data = VolumeMount {
+        name: "data".into(),
+        mount_path: DATA.into(),
+        ..VolumeMount::default()
+    };
+    container.volume_mounts = Some(vec![data, mount("certificates", CERTIFICATES)]);
+    let pod = PodSpec {
+        containers: vec![container],
+        volumes: Some(vec![files(
+            "certificates",
+            &[
+                (names.etcd_ca(), &[("tls.crt", "ca.crt")]),
+                (
+                    names.etcd_certificates(),
+                    &[("tls.crt", "tls.crt"), ("tls.key", "tls.key")],
+                ),
+            ],
+        )]),
+        ..PodSpec::default()
+    };
+    let annotations = BTreeMap::from([(super::control_plane::AUTHORITIES_ANNOTATION.into(), authorities.into())]);
+    StatefulSet {
+        metadata: metadata(tenant, names.etcd(), labels.clone()),
+        spec: Some(StatefulSetSpec {
+            // Members find each other only when all of them start.
+            pod_management_policy: Some("Parallel".into()),
+            persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
+                when_deleted: Some(format!("{:?}", etcd.retention)),
+                when_scaled: Some("Retain".into()),
+            }),
+            replicas: Some(etcd.replicas),
+            selector: LabelSelector {
+                match_labels: Some(labels.clone()),
+                ..LabelSelector::default()
+            },
+            service_name: Some(names.etcd_peers()),
+            template: template(tenant, ETCD, annotations, etcd.replicas, pod),
+            volume_claim_templates: Some(vec![claim(tenant, labels)]),
+            ..StatefulSetSpec::default()
+        }),
+        ..StatefulSet::default()
+    }
+}
+
+fn claim(tenant: &Tenant, labels: BTreeMap<String, String>) -> PersistentVolumeClaim {
+    let etcd = &tenant.etcd;
+    PersistentVolumeClaim {
+        metadata: ObjectMeta {
+            name: Some("data".into()),
+            labels: Some(labels),
+            ..ObjectMeta::default()
+        },
+        spec: Some(PersistentVolumeClaimSpec {
+            access_modes: Some(vec!["ReadWriteOnce".into()]),
+            resources: Some(VolumeResourceRequirements {
+                requests: Some(BTreeMap::from([("storage".into(), etcd.size.clone())])),
+                limits: None,
+            }),
+            storage_class_name: etcd.storage_class_name.clone(),
+            ..PersistentVolumeClaimSpec::default()
+        }),
+        ..PersistentVolumeClaim::default()
+    }
+}
+
+fn args(tenant: &Tenant) -> Args {
+    let (names, namespace) = (&tenant.names, &tenant.namespace);
+    let member = |ordinal| names.etcd_member(ordinal, namespace);
+    let own = format!("$(POD_NAME).{}.{namespace}.svc", names.etcd_peers());
+    let initial: Vec<_> = (0..tenant.etcd.replicas)
+        .map(|n| format!("{}-{n}=https://{}:{ETCD_PEER_PORT}", names.etcd(), member(n)))
+        .collect();
+    Args::default()
+        .with("name", "$(POD_NAME)")
+        // A folder of its own: the root of some volumes holds lost+found.
+        .with("data-dir", format!("{DATA}/data"))
+        .with("listen-client-urls", format!("https://0.0.0.0:{ETCD_CLIENT_PORT}"))
+        .with("advertise-client-urls", format!("https://{own}:{ETCD_CLIENT_PORT}"))
+        .with("listen-peer-urls", format!("https://0.0.0.0:{ETCD_PEER_PORT}"))
+        .with("initial-advertise-peer-urls", format!("https://{own}:{ETCD_PEER_PORT}"))
+        .with("initial-cluster", initial.join(","))
+        .with("initial-cluster-token", format!("{namespace}/{}", names.cluster()))
+        .with("initial-cluster-state", "new")
+        .with("listen-metrics-urls", format!("http://0.0.0.0:{ETCD_HEALTH_PORT}"))
+        .with("client-cert-auth", "true")
+        .with("trusted-ca-file", format!("{CERTIFICATES}/ca.crt"))
+        .with("cert-file", format!("{CERTIFICATES}/tls.crt"))
+        .with("key-file", format!("{CERTIFICATES}/tls.key"))
+        .with("peer-client-cert-auth", "true")
+        .with("peer-trusted-ca-file", format!("{CERTIFICATES}/ca.crt"))
+        .with("peer-cert-file", format!("{CERTIFICATES}/tls.crt"))
+        .with("peer-key-file", format!("{CERTIFICATES}/tls.key"))
+        .with("snapshot-count", "10000")
+        .with("auto-compaction-retention", "8")
+        .with("log-level", "warn")
+}
+
+fn port(name: &str, port: i32) -> ContainerPort {
+    ContainerPort {
+        name: Some(name.into()),
+        container_port: port,
+        protocol: Some("TCP".into()),
+        ..ContainerPort::default()
+    }
+}
+
+/// Whether the volumes go with the control plane.
+pub(crate) fn deletes_claims(retention: RetentionPolicy) -> bool {
+    retention == RetentionPolicy::Delete
+}

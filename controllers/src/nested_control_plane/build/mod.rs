@@ -1,0 +1,81 @@
+//! Step 3: every object that a tenant shall have in the management cluster. Pure: no client, no
+//! clock, no keys.
+
+mod budget;
+mod control_plane;
+mod etcd;
+mod pod;
+mod services;
+
+pub(crate) use etcd::deletes_claims;
+
+use super::{addresses::Addresses, validate::Tenant};
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, StatefulSet},
+        core::v1::Service,
+        policy::v1::PodDisruptionBudget,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use std::{collections::BTreeMap, marker::PhantomData};
+
+/// Objects as they shall be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Prepared;
+/// Objects as the API server answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Applied;
+
+/// The first wave: what gives addresses.
+#[derive(Clone, Debug)]
+pub(crate) struct Network<Stage> {
+    pub(crate) api_server: Service,
+    pub(crate) etcd: Service,
+    pub(crate) etcd_peers: Service,
+    pub(crate) stage: PhantomData<Stage>,
+}
+
+/// The second wave: what holds those addresses.
+#[derive(Clone, Debug)]
+pub(crate) struct Workloads<Stage> {
+    pub(crate) etcd: StatefulSet,
+    pub(crate) control_plane: Deployment,
+    /// Wanted with more than one member.
+    pub(crate) etcd_budget: Option<PodDisruptionBudget>,
+    /// Wanted with more than one replica.
+    pub(crate) control_plane_budget: Option<PodDisruptionBudget>,
+    pub(crate) stage: PhantomData<Stage>,
+}
+
+/// Builds the first wave.
+pub(crate) fn network(tenant: &Tenant) -> Network<Prepared> {
+    Network {
+        api_server: services::api_server(tenant),
+        etcd: services::etcd(tenant),
+        etcd_peers: services::etcd_peers(tenant),
+        stage: PhantomData,
+    }
+}
+
+/// Builds the second wave. `authorities` stands for the certificate authorities that the pods
+/// read only when they start.
+pub(crate) fn workloads(tenant: &Tenant, addresses: &Addresses, authorities: &str) -> Workloads<Prepared> {
+    Workloads {
+        etcd: etcd::stateful_set(tenant, authorities),
+        control_plane: control_plane::deployment(tenant, addresses, authorities),
+        etcd_budget: (tenant.etcd.replicas > 1).then(|| budget::budget(tenant, super::names::ETCD)),
+        control_plane_budget: (tenant.replicas > 1).then(|| budget::budget(tenant, super::names::CONTROL_PLANE)),
+        stage: PhantomData,
+    }
+}
+
+fn metadata(tenant: &Tenant, name: String, labels: BTreeMap<String, String>) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        namespace: Some(tenant.namespace.clone()),
+        labels: Some(labels),
+        owner_references: Some(vec![tenant.owner.clone()]),
+        ..ObjectMeta::default()
+    }
+}

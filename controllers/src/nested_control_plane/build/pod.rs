@@ -1,0 +1,252 @@
+//! What the pods of a tenant share: Pod Security `restricted`, placement, volumes, flags.
+
+use crate::nested_control_plane::validate::{Part, Tenant};
+use capn_api::nested_control_plane::{Argument, ExtraVolume};
+use k8s_openapi::{
+    api::core::v1::{
+        Capabilities, Container, EnvVar, HTTPGetAction, KeyToPath, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+        ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecretProjection, SecurityContext,
+        TopologySpreadConstraint, Volume, VolumeMount, VolumeProjection,
+    },
+    apimachinery::pkg::{
+        api::resource::Quantity,
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        util::intstr::IntOrString,
+    },
+};
+use std::collections::BTreeMap;
+
+/// User and group of every process: nobody in particular, as distroless images have it.
+const USER: i64 = 65532;
+
+/// A container that satisfies Pod Security `restricted`.
+pub(super) fn container(name: &str, part: &Part, command: &str, args: Args) -> Container {
+    Container {
+        name: name.into(),
+        image: Some(part.image.clone()),
+        image_pull_policy: Some("IfNotPresent".into()),
+        command: Some(vec![command.into()]),
+        args: Some(args.merged(&part.args)),
+        security_context: Some(restricted(None)),
+        // What a program says last, such as which flag it does not know, becomes the pod's status.
+        termination_message_policy: Some("FallbackToLogsOnError".into()),
+        volume_mounts: Some(part.volumes.iter().map(extra_mount).collect()),
+        ..Container::default()
+    }
+}
+
+/// What a person left open of a securityContext, set as `restricted` wants it.
+pub(super) fn restricted(given: Option<SecurityContext>) -> SecurityContext {
+    let given = given.unwrap_or_default();
+    let mut capabilities = given.capabilities.unwrap_or_default();
+    capabilities.drop = Some(vec!["ALL".into()]);
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        capabilities: Some(capabilities),
+        read_only_root_filesystem: Some(given.read_only_root_filesystem.unwrap_or(true)),
+        run_as_non_root: Some(true),
+        ..given
+    }
+}
+
+/// The upstream kube-apiserver carries this as a file capability and does not start without it.
+pub(super) fn net_bind_service() -> Capabilities {
+    Capabilities {
+        add: Some(vec!["NET_BIND_SERVICE".into()]),
+        drop: Some(vec!["ALL".into()]),
+    }
+}
+
+/// Flags in the order in which they were set; a person's replace those of the same name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Args(Vec<(String, String)>);
+
+impl Args {
+    pub(super) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.0.push((name.into(), value.into()));
+        self
+    }
+
+    fn merged(self, given: &[Argument]) -> Vec<String> {
+        let replaced = |name: &str| given.iter().any(|argument| argument.name == name);
+        let ours = self.0.into_iter().filter(|(name, _)| !replaced(name));
+        let theirs = given
+            .iter()
+            .map(|argument| (argument.name.clone(), argument.value.clone()));
+        ours.chain(theirs)
+            .map(|(name, value)| format!("--{name}={value}"))
+            .collect()
+    }
+}
+
+/// Requests that let twenty tenants fit on two cores; no CPU limits.
+pub(super) fn requests(given: &Option<ResourceRequirements>, cpu: &str, memory: &str) -> Option<ResourceRequirements> {
+    let default = || ResourceRequirements {
+        requests: Some(BTreeMap::from([
+            ("cpu".into(), Quantity(cpu.into())),
+            ("memory".into(), Quantity(memory.into())),
+        ])),
+        ..ResourceRequirements::default()
+    };
+    Some(given.clone().unwrap_or_else(default))
+}
+
+/// The pod around containers.
+pub(super) fn template(
+    tenant: &Tenant,
+    component: &str,
+    annotations: BTreeMap<String, String>,
+    replicas: i32,
+    spec: PodSpec,
+) -> PodTemplateSpec {
+    let wanted = &tenant.pod_template;
+    let selector = tenant.names.component(component);
+    let given = wanted.metadata.clone().unwrap_or_default();
+    let mut labels = given.labels;
+    labels.extend(selector.clone());
+    let mut all = given.annotations;
+    all.extend(annotations);
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(labels),
+            annotations: Some(all),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(PodSpec {
+            affinity: wanted.affinity.clone(),
+            automount_service_account_token: Some(false),
+            enable_service_links: Some(false),
+            image_pull_secrets: list(tenant.image_pull_secrets.clone()),
+            node_selector: Some(wanted.node_selector.clone()).filter(|selector| !selector.is_empty()),
+            priority_class_name: wanted.priority_class_name.clone(),
+            runtime_class_name: wanted.runtime_class_name.clone(),
+            security_context: Some(PodSecurityContext {
+                fs_group: Some(USER),
+                fs_group_change_policy: Some("OnRootMismatch".into()),
+                run_as_group: Some(USER),
+                run_as_non_root: Some(true),
+                run_as_user: Some(USER),
+                seccomp_profile: Some(SeccompProfile {
+                    type_: "RuntimeDefault".into(),
+                    ..SeccompProfile::default()
+                }),
+                ..PodSecurityContext::default()
+            }),
+            tolerations: list(wanted.tolerations.clone()),
+            topology_spread_constraints: list(spread(tenant, selector, replicas)),
+            ..spec
+        }),
+    }
+}
+
+fn spread(tenant: &Tenant, selector: BTreeMap<String, String>, replicas: i32) -> Vec<TopologySpreadConstraint> {
+    let given = &tenant.pod_template.topology_spread_constraints;
+    if !given.is_empty() || replicas < 2 {
+        return given.clone();
+    }
+    vec![TopologySpreadConstraint {
+        label_selector: Some(LabelSelector {
+            match_labels: Some(selector),
+            ..LabelSelector::default()
+        }),
+        max_skew: 1,
+        topology_key: "kubernetes.io/hostname".into(),
+        when_unsatisfiable: "ScheduleAnyway".into(),
+        ..TopologySpreadConstraint::default()
+    }]
+}
+
+/// An empty list is left out, as the API server would.
+pub(super) fn list<T>(items: Vec<T>) -> Option<Vec<T>> {
+    Some(items).filter(|items| !items.is_empty())
+}
+
+/// A read-only volume of files from Secrets: (secret, [(key, file)]).
+pub(super) fn files(name: &str, secrets: &[(String, &[(&str, &str)])]) -> Volume {
+    let projection = |(secret, keys): &(String, &[(&str, &str)])| VolumeProjection {
+        secret: Some(SecretProjection {
+            name: secret.clone(),
+            items: Some(
+                keys.iter()
+                    .map(|(key, path)| KeyToPath {
+                        key: (*key).into(),
+                        path: (*path).into(),
+                        mode: None,
+                    })
+                    .collect(),
+            ),
+            optional: None,
+        }),
+        ..VolumeProjection::default()
+    };
+    Volume {
+        name: name.into(),
+        projected: Some(ProjectedVolumeSource {
+            default_mode: Some(0o440),
+            sources: Some(secrets.iter().map(projection).collect()),
+        }),
+        ..Volume::default()
+    }
+}
+
+pub(super) fn mount(volume: &str, path: &str) -> VolumeMount {
+    VolumeMount {
+        name: volume.into(),
+        mount_path: path.into(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    }
+}
+
+fn extra_mount(volume: &ExtraVolume) -> VolumeMount {
+    VolumeMount {
+        name: volume.name.clone(),
+        mount_path: volume.mount_path.clone(),
+        read_only: Some(volume.read_only),
+        sub_path: volume.sub_path.clone(),
+        ..VolumeMount::default()
+    }
+}
+
+/// The volumes of a component that a person asked for; one that several components name is one.
+pub(super) fn extra_volumes<'a>(parts: impl IntoIterator<Item = &'a Part>) -> Vec<Volume> {
+    let mut volumes: Vec<Volume> = Vec::new();
+    for volume in parts.into_iter().flat_map(|part| &part.volumes) {
+        if volumes.iter().all(|known| known.name != volume.name) {
+            volumes.push(Volume {
+                name: volume.name.clone(),
+                config_map: volume.config_map.clone(),
+                secret: volume.secret.clone(),
+                empty_dir: volume.empty_dir.clone(),
+                persistent_volume_claim: volume.persistent_volume_claim.clone(),
+                projected: volume.projected.clone(),
+                ..Volume::default()
+            });
+        }
+    }
+    volumes
+}
+
+/// A probe over HTTP.
+pub(super) fn probe(path: &str, port: i32, scheme: &str, period: i32, failures: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.into()),
+            port: IntOrString::Int(port),
+            scheme: Some(scheme.into()),
+            ..HTTPGetAction::default()
+        }),
+        failure_threshold: Some(failures),
+        period_seconds: Some(period),
+        timeout_seconds: Some(15.min(period.max(5))),
+        ..Probe::default()
+    }
+}
+
+pub(super) fn env(name: &str, value: &str) -> EnvVar {
+    EnvVar {
+        name: name.into(),
+        value: Some(value.into()),
+        value_from: None,
+    }
+}

@@ -1,0 +1,82 @@
+//! What can keep a pass from finishing, and what a person is told of it.
+
+use super::{keys::KeysError, validate::ValidateError};
+use crate::{calls::CallError, tenant::SeedError};
+use capn_api::nested_control_plane::{condition, reason};
+use kube::runtime::events::EventType;
+
+/// Why a pass did not finish, by step.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Observe(CallError),
+    #[error(transparent)]
+    Validate(#[from] ValidateError),
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    #[error(transparent)]
+    Apply(CallError),
+    #[error(transparent)]
+    Seed(#[from] SeedError),
+}
+
+/// Whether a pass is tried again without anything having happened.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Again {
+    /// Soon, and later and later.
+    Backoff,
+    /// When the object or what it refers to changes; at the slow pace otherwise.
+    OnChange,
+}
+
+/// What a person is told of an error.
+pub(crate) struct Verdict {
+    pub(crate) reason: &'static str,
+    pub(crate) event: Option<EventType>,
+    pub(crate) again: Again,
+    /// The condition that is False for it; Available is so in any case.
+    pub(crate) condition: &'static str,
+}
+
+impl Error {
+    pub(crate) fn verdict(&self) -> Verdict {
+        let available = condition::AVAILABLE;
+        let verdict = |reason, event, again, condition| Verdict {
+            reason,
+            event,
+            again,
+            condition,
+        };
+        match self {
+            Self::Observe(_) => verdict("ReadFailed", None, Again::Backoff, available),
+            Self::Validate(_) => verdict(reason::INVALID, Some(EventType::Warning), Again::OnChange, available),
+            Self::Keys(KeysError::Call(_)) => verdict("WriteFailed", None, Again::Backoff, available),
+            Self::Keys(KeysError::Wrong { .. }) => verdict(
+                "SecretInvalid",
+                Some(EventType::Warning),
+                Again::Backoff,
+                condition::CERTIFICATES_VALID,
+            ),
+            Self::Keys(KeysError::Lost { .. }) => verdict(
+                "SecretMissing",
+                Some(EventType::Warning),
+                Again::Backoff,
+                condition::CERTIFICATES_VALID,
+            ),
+            Self::Keys(KeysError::Issue(_)) => verdict(
+                "IssueFailed",
+                Some(EventType::Warning),
+                Again::Backoff,
+                condition::CERTIFICATES_VALID,
+            ),
+            Self::Apply(error) if error.is_forbidden() => {
+                verdict("WriteDenied", Some(EventType::Warning), Again::Backoff, available)
+            }
+            Self::Apply(error) if error.is_invalid() => {
+                verdict("WriteRefused", Some(EventType::Warning), Again::Backoff, available)
+            }
+            Self::Apply(_) => verdict("WriteFailed", None, Again::Backoff, available),
+            Self::Seed(_) => verdict("TenantNotPrepared", None, Again::Backoff, available),
+        }
+    }
+}

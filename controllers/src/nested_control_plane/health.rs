@@ -1,0 +1,156 @@
+//! Why a control plane is not available yet, told from its pods and claims. Pure.
+
+use super::observe::{Observed, StorageProblem};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use kube::ResourceExt;
+
+/// A cause, as a condition has it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Cause {
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
+    /// Whether a person has to do something.
+    pub(crate) needs_person: bool,
+}
+
+/// The first cause that can be told, the nearest to the root first.
+pub(crate) fn diagnose(observed: &Observed) -> Option<Cause> {
+    let claims = || storage(observed);
+    let pods = || observed.etcd_pods.iter().chain(&observed.pods).find_map(pod);
+    claims().or_else(pods)
+}
+
+fn storage(observed: &Observed) -> Option<Cause> {
+    let claim = observed
+        .claims
+        .iter()
+        .find(|claim| claim.status.as_ref().and_then(|status| status.phase.as_deref()) != Some("Bound"))?;
+    let name = format!("{}/{}", claim.namespace().unwrap_or_default(), claim.name_any());
+    let cause = |reason, message, needs_person| {
+        Some(Cause {
+            reason,
+            message,
+            needs_person,
+        })
+    };
+    match &observed.storage {
+        StorageProblem::NoDefaultClass => cause(
+            "NoStorageClass",
+            format!(
+                "claim {name} waits for a volume: the management cluster has no default StorageClass; mark one as default, or set spec.datastore.etcd.storage.storageClassName in a new control plane"
+            ),
+            true,
+        ),
+        StorageProblem::NoSuchClass(class) => cause(
+            "NoStorageClass",
+            format!(
+                "claim {name} waits for a volume: there is no StorageClass {class:?}; create it, or a PersistentVolume of that class"
+            ),
+            true,
+        ),
+        StorageProblem::None => cause("WaitingForVolume", format!("claim {name} waits for its volume"), false),
+    }
+}
+
+fn pod(pod: &Pod) -> Option<Cause> {
+    let status = pod.status.as_ref()?;
+    if pod.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let unscheduled = status.conditions.iter().flatten().find(|condition| {
+        condition.type_ == "PodScheduled"
+            && condition.status == "False"
+            && condition.reason.as_deref() == Some("Unschedulable")
+    });
+    if let Some(condition) = unscheduled {
+        let why = condition.message.as_deref().unwrap_or("no node fits");
+        return Some(Cause {
+            reason: "Unschedulable",
+            message: format!("pod of {} cannot be placed: {why}", workload(pod)),
+            needs_person: true,
+        });
+    }
+    let init = status.init_container_statuses.iter().flatten();
+    init.chain(status.container_statuses.iter().flatten())
+        .find_map(|container| waiting(pod, container))
+}
+
+fn waiting(pod: &Pod, container: &ContainerStatus) -> Option<Cause> {
+    let state = container.state.as_ref()?;
+    let waiting = state.waiting.as_ref();
+    let reason = waiting
+        .and_then(|waiting| waiting.reason.as_deref())
+        .unwrap_or_default();
+    let place = format!("container {} of {}", container.name, workload(pod));
+    match reason {
+        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => Some(Cause {
+            reason: "ImageNotPulled",
+            message: format!(
+                "{place} cannot start: image {} cannot be pulled; correct its name or the registry's access",
+                container.image
+            ),
+            needs_person: true,
+        }),
+        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => Some(Cause {
+            reason: "ContainerNotCreated",
+            message: format!(
+                "{place} cannot start: {}",
+                waiting.and_then(|waiting| waiting.message.as_deref()).unwrap_or(reason)
+            ),
+            needs_person: true,
+        }),
+        _ => {
+            let ended = container.last_state.as_ref().and_then(|last| last.terminated.as_ref());
+            let ended = state
+                .terminated
+                .as_ref()
+                .or(ended)
+                .filter(|ended| ended.exit_code != 0)?;
+            if container.ready {
+                return None;
+            }
+            Some(Cause {
+                reason: "ContainerFails",
+                message: format!(
+                    "{place} ends with code {}: {}",
+                    ended.exit_code,
+                    last_words(ended.message.as_deref().unwrap_or_default())
+                ),
+                needs_person: true,
+            })
+        }
+    }
+}
+
+/// The line that says what went wrong: a message that starts with "Error:" if there is one, else
+/// the last; without a log line's time, which would differ from try to try.
+fn last_words(log: &str) -> String {
+    let lines = || log.lines().map(str::trim).filter(|line| !line.is_empty());
+    let line = lines()
+        .find(|line| line.to_ascii_lowercase().starts_with("error"))
+        .or_else(|| lines().last())
+        .unwrap_or("see its log");
+    let text = match line.split_once("] ") {
+        Some((head, text)) if head.contains(".go:") => text,
+        _ => line,
+    };
+    text.chars().take(500).collect()
+}
+
+fn workload(pod: &Pod) -> String {
+    let owner = pod
+        .owner_references()
+        .iter()
+        .find(|owner| owner.controller == Some(true));
+    match owner {
+        Some(owner) if owner.kind == "ReplicaSet" => {
+            let name = owner
+                .name
+                .rsplit_once('-')
+                .map_or(owner.name.as_str(), |(name, _)| name);
+            format!("Deployment {name}")
+        }
+        Some(owner) => format!("{} {}", owner.kind, owner.name),
+        None => "the control plane".into(),
+    }
+}

@@ -1,0 +1,382 @@
+//! NestedControlPlane: a tenant's control plane as pods. `reconcile` reads as the list of steps.
+
+mod addresses;
+mod apply;
+mod build;
+mod error;
+mod finalize;
+mod health;
+mod keys;
+mod names;
+mod observe;
+mod status;
+mod turn;
+mod validate;
+mod versions;
+
+#[cfg(test)]
+mod tests;
+
+use crate::controller::{Context, Scope, Unfinished, again, owner_cluster, paused, reference};
+use crate::tenant::{Access, Facts, Tenants, objects};
+use addresses::Addresses;
+use capn_api::{
+    NestedControlPlane,
+    cluster_api::{CLUSTER_NAME_LABEL, Cluster},
+    nested_control_plane,
+};
+use error::{Again, Error};
+use jiff::Timestamp;
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    core::v1::{PersistentVolumeClaim, Pod, Secret, Service},
+};
+use keys::{Authorities, Leaves};
+use kube::{
+    Client, Resource, ResourceExt,
+    core::PartialObjectMeta,
+    runtime::{
+        controller::{Action, Controller},
+        events::EventType,
+        reflector::{ObjectRef, Store},
+        watcher,
+    },
+};
+use names::Names;
+use observe::Observed;
+use status::Outcome;
+use std::sync::Arc;
+use tokio::sync::watch;
+use turn::Turns;
+use validate::Tenant;
+
+/// Name of the controller, and its field manager.
+const NAME: &str = "capn-nested-control-plane";
+
+/// What this controller works with beside the shared context.
+struct Own {
+    tenants: Tenants,
+    turns: Turns,
+    all: Store<NestedControlPlane>,
+}
+
+/// Runs the controller until shutdown.
+pub async fn run(client: Client, scope: Scope, max_starting: u32, shutdown: watch::Receiver<bool>) {
+    let context = Arc::new(Context::new(client.clone(), NAME));
+    let controller = Controller::new(scope.api::<NestedControlPlane>(&client), scope.ours());
+    let own = Arc::new(Own {
+        tenants: Tenants::default(),
+        turns: Turns::new(max_starting),
+        all: controller.store(),
+    });
+    let theirs = watcher::Config::default().labels(CLUSTER_NAME_LABEL).timeout(60);
+    let parts = watcher::Config::default().labels(names::COMPONENT_LABEL).timeout(60);
+    let (by_cluster, by_pod, by_claim, by_turn) = (
+        controller.store(),
+        controller.store(),
+        controller.store(),
+        controller.store(),
+    );
+    let controller = controller
+        .owns(scope.api::<Deployment>(&client), parts.clone())
+        .owns(scope.api::<StatefulSet>(&client), parts.clone())
+        .owns(scope.api::<Service>(&client), parts.clone())
+        .owns(scope.api::<Secret>(&client), theirs)
+        .watches(
+            scope.api::<PartialObjectMeta<Pod>>(&client),
+            parts.clone(),
+            move |pod| of_cluster(&by_pod, &pod),
+        )
+        .watches(
+            scope.api::<PartialObjectMeta<PersistentVolumeClaim>>(&client),
+            parts,
+            move |claim| of_cluster(&by_claim, &claim),
+        )
+        .watches(
+            scope.api::<Cluster>(&client),
+            watcher::Config::default().timeout(60),
+            move |cluster| {
+                let name = cluster.name_any();
+                find(&by_cluster, cluster.namespace().as_deref(), &name)
+            },
+        )
+        // Whenever one gets on, those that wait for their turn look again.
+        .watches(scope.api::<NestedControlPlane>(&client), scope.ours(), move |_| {
+            by_turn
+                .state()
+                .iter()
+                .filter(|ncp| turn::waits(ncp))
+                .map(|ncp| ObjectRef::from_obj(ncp.as_ref()))
+                .collect::<Vec<_>>()
+        });
+    crate::controller::run(controller, context, shutdown, move |ncp, context| {
+        reconcile(ncp, context, own.clone())
+    })
+    .await;
+}
+
+fn of_cluster<K: Resource>(store: &Store<NestedControlPlane>, object: &K) -> Vec<ObjectRef<NestedControlPlane>> {
+    let labels = object.meta().labels.as_ref();
+    match labels.and_then(|labels| labels.get(CLUSTER_NAME_LABEL)) {
+        Some(cluster) => find(store, object.meta().namespace.as_deref(), cluster),
+        None => Vec::new(),
+    }
+}
+
+fn find(
+    store: &Store<NestedControlPlane>,
+    namespace: Option<&str>,
+    cluster: &str,
+) -> Vec<ObjectRef<NestedControlPlane>> {
+    let ours = |ncp: &&Arc<NestedControlPlane>| {
+        ncp.namespace().as_deref() == namespace && owner_cluster(ncp.as_ref()).as_deref() == Some(cluster)
+    };
+    store
+        .state()
+        .iter()
+        .filter(ours)
+        .map(|ncp| ObjectRef::from_obj(ncp.as_ref()))
+        .collect::<Vec<_>>()
+}
+
+/// One pass over a NestedControlPlane.
+async fn reconcile(ncp: Arc<NestedControlPlane>, ctx: Arc<Context>, own: Arc<Own>) -> Result<Action, Unfinished> {
+    let now = Timestamp::now();
+    let names = owner_cluster(ncp.as_ref()).map(|cluster| Names::new(&cluster));
+    let mut pass = Pass {
+        ctx: &ctx,
+        own: &own,
+        ncp: ncp.as_ref().clone(),
+        observed: Observed::default(),
+        now,
+    };
+    let cluster = match observe::cluster(&ctx.calls, &ncp).await {
+        Ok(cluster) => cluster,
+        Err(error) => {
+            return pass
+                .finish(names.as_ref(), Outcome::Failed(Error::Observe(error)))
+                .await;
+        }
+    };
+    let outcome = match (&names, cluster) {
+        (names, cluster) if ncp.metadata.deletion_timestamp.is_some() => {
+            match pass.delete(names.as_ref(), cluster.as_ref()).await {
+                Ok(Some(waiting)) => Outcome::Deleting(waiting),
+                Ok(None) => return Ok(Action::await_change()),
+                Err(error) => Outcome::Failed(error),
+            }
+        }
+        (_, cluster) if paused(ncp.as_ref(), cluster.as_ref()).is_some() => {
+            Outcome::Paused(paused(ncp.as_ref(), cluster.as_ref()).unwrap_or_default())
+        }
+        (Some(names), Some(cluster)) => pass.advance(names, &cluster).await.unwrap_or_else(Outcome::Failed),
+        _ => Outcome::NoCluster,
+    };
+    pass.finish(names.as_ref(), outcome).await
+}
+
+/// A pass and what it has found so far.
+struct Pass<'a> {
+    ctx: &'a Context,
+    own: &'a Own,
+    ncp: NestedControlPlane,
+    observed: Observed,
+    now: Timestamp,
+}
+
+impl Pass<'_> {
+    /// The steps of a tenant that shall be there.
+    async fn advance(&mut self, names: &Names, cluster: &Cluster) -> Result<Outcome, Error> {
+        let calls = &self.ctx.calls;
+        self.observed = observe::observe(calls, &self.ncp.namespace().unwrap_or_default(), names)
+            .await
+            .map_err(Error::Observe)?;
+        let tenant = validate::validate(&self.ncp, cluster)?;
+        self.ncp = apply::own(calls, &self.ncp, &apply::Own::default())
+            .await
+            .map_err(Error::Apply)?;
+        let network = async {
+            apply::network(calls, build::network(&tenant), &self.observed.services)
+                .await
+                .map_err(Error::Apply)
+        };
+        let authorities = async {
+            keys::authorities(calls, &tenant, &self.observed.secrets, self.now)
+                .await
+                .map_err(Error::Keys)
+        };
+        let (network, authorities) = tokio::try_join!(network, authorities)?;
+        let Some(addresses) = addresses::addresses(&tenant, &network.api_server, &network.etcd) else {
+            return Ok(Outcome::WaitingForAddress);
+        };
+        validate::validate_endpoint(
+            &tenant.network,
+            addresses.published.as_ref().map(|_| addresses.reached.0),
+        )?;
+        let all = self.own.all.state();
+        if !apply::started(&tenant, &self.observed) && !self.own.turns.take(&self.ncp, &all, self.now) {
+            return Ok(Outcome::WaitingForTurn);
+        }
+        let leaves = keys::leaves(
+            calls,
+            &tenant,
+            &addresses,
+            &authorities,
+            &self.observed.secrets,
+            self.now,
+        )
+        .await?;
+        let wanted = build::workloads(&tenant, &addresses, &apply::authorities_mark(&authorities));
+        let workloads = apply::workloads(calls, wanted, &self.observed)
+            .await
+            .map_err(Error::Apply)?;
+        let serves = workloads
+            .control_plane
+            .status
+            .as_ref()
+            .is_some_and(|s| s.ready_replicas.unwrap_or(0) > 0);
+        let own = apply::Own {
+            endpoint: addresses.published.clone(),
+            store_initialized: serves,
+        };
+        self.ncp = apply::own(calls, &self.ncp, &own).await.map_err(Error::Apply)?;
+        let seeded = if serves {
+            self.seed(&tenant, &addresses, &authorities, &leaves).await
+        } else {
+            Ok(false)
+        };
+        Ok(Outcome::Applied {
+            control_plane: Box::new(workloads.control_plane),
+            published: addresses.published.is_some(),
+            renewal: leaves.renewal,
+            seeded: *seeded.as_ref().unwrap_or(&false),
+            error: seeded.err(),
+        })
+    }
+
+    /// Writes what belongs into the tenant; false while its endpoint is not known.
+    async fn seed(
+        &self,
+        tenant: &Tenant,
+        addresses: &Addresses,
+        authorities: &Authorities,
+        leaves: &Leaves,
+    ) -> Result<bool, Error> {
+        let (Some(endpoint), Some(admin)) = (&addresses.published, &leaves.admin) else {
+            return Ok(false);
+        };
+        let joined = |networks: &[ipnet::IpNet]| networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let facts = Facts {
+            cluster: tenant.names.cluster(),
+            version: versions::display(&tenant.version),
+            endpoint: endpoint.authority(),
+            reached: addresses.reached,
+            authority: authorities.ca.certificate(),
+            domain: &tenant.network.domain,
+            dns: tenant.network.dns,
+            pods: joined(&tenant.network.pods),
+            services: joined(&tenant.network.services),
+            image_repository: &tenant.image_repository,
+            core_dns: tenant.addons.core_dns.as_deref(),
+            kube_proxy: tenant.addons.kube_proxy.as_deref(),
+        };
+        let direct = capn_api::common::ApiEndpoint {
+            host: addresses.api_server.to_string(),
+            port: tenant.endpoint.service_port,
+        };
+        let access = Access {
+            uid: self.ncp.metadata.uid.as_deref().unwrap_or_default(),
+            server: &format!("https://{}", direct.authority()),
+            authority: authorities.ca.certificate(),
+            admin,
+        };
+        self.own.tenants.write(access, objects(&facts)).await?;
+        Ok(true)
+    }
+
+    /// The steps of a tenant that shall go; None when the object itself is gone.
+    async fn delete(&mut self, names: Option<&Names>, cluster: Option<&Cluster>) -> Result<Option<String>, Error> {
+        let calls = &self.ctx.calls;
+        if let Some(names) = names {
+            self.observed = observe::observe(calls, &self.ncp.namespace().unwrap_or_default(), names)
+                .await
+                .map_err(Error::Observe)?;
+            let waiting = finalize::finalize(calls, &self.ncp, cluster, names, &self.observed).await;
+            if let Some(waiting) = waiting.map_err(Error::Apply)? {
+                return Ok(Some(waiting));
+            }
+        }
+        self.own
+            .tenants
+            .forget(self.ncp.metadata.uid.as_deref().unwrap_or_default());
+        crate::controller::release(calls, &self.ncp, nested_control_plane::FINALIZER)
+            .await
+            .map_err(Error::Apply)?;
+        Ok(None)
+    }
+
+    /// Writes status and event, and says when to look again.
+    async fn finish(self, names: Option<&Names>, outcome: Outcome) -> Result<Action, Unfinished> {
+        let Self {
+            ctx,
+            own: _,
+            ncp,
+            observed,
+            now,
+        } = self;
+        let status = status::status(&ncp, names, &observed, &outcome, now);
+        status::write(&ctx.calls, &ncp, &status)
+            .await
+            .map_err(|error| Unfinished::from(&error))?;
+        let key = ObjectRef::from_obj(&ncp).to_string();
+        announce(ctx, &ncp, &status).await;
+        match &outcome {
+            Outcome::Failed(error) | Outcome::Applied { error: Some(error), .. } => {
+                let verdict = error.verdict();
+                if let Some(type_) = verdict.event {
+                    ctx.event(&reference(&ncp), type_, verdict.reason, &error.to_string())
+                        .await;
+                }
+                match verdict.again {
+                    Again::Backoff => Err(Unfinished::from(error)),
+                    Again::OnChange => Ok(again(None, now, &key)),
+                }
+            }
+            Outcome::Applied { renewal, .. } => Ok(again(Some(*renewal), now, &key)),
+            // What is deleted may go without a word where nothing is watched.
+            Outcome::Deleting(_) => Ok(again(Some(now + jiff::SignedDuration::from_secs(10)), now, &key)),
+            Outcome::WaitingForTurn => Ok(again(Some(now + jiff::SignedDuration::from_secs(30)), now, &key)),
+            Outcome::NoCluster | Outcome::Paused(_) | Outcome::WaitingForAddress => Ok(again(None, now, &key)),
+        }
+    }
+}
+
+/// Events for what people wait for, and for what they have to mend.
+async fn announce(ctx: &Context, ncp: &NestedControlPlane, status: &nested_control_plane::NestedControlPlaneStatus) {
+    use capn_api::{ConditionStatus, condition::find};
+    let Some(available) = find(&status.conditions, nested_control_plane::condition::AVAILABLE) else {
+        return;
+    };
+    let before = ncp
+        .status
+        .as_ref()
+        .and_then(|s| find(&s.conditions, nested_control_plane::condition::AVAILABLE));
+    let changed = before.is_none_or(|before| before.reason != available.reason || before.message != available.message);
+    let (type_, note) = match available.status {
+        ConditionStatus::True => (EventType::Normal, "the API server answers and workers can join"),
+        _ if PERSON.contains(&available.reason.as_str()) => (EventType::Warning, available.message.as_str()),
+        _ => return,
+    };
+    if changed {
+        ctx.event(&reference(ncp), type_, &available.reason, note).await;
+    }
+}
+
+/// Reasons of Available that a person has to do something about and that are no errors of a pass.
+const PERSON: [&str; 5] = [
+    "NoStorageClass",
+    "Unschedulable",
+    "ImageNotPulled",
+    "ContainerNotCreated",
+    "ContainerFails",
+];

@@ -1,0 +1,109 @@
+//! Names, labels and ports of a tenant's objects, final from the first release on.
+
+use capn_api::cluster_api::CLUSTER_NAME_LABEL;
+use std::collections::BTreeMap;
+
+/// Label that tells the parts of a control plane apart.
+pub(crate) const COMPONENT_LABEL: &str = "controlplane.cluster.x-k8s.io/component";
+/// Value of [`COMPONENT_LABEL`] on pods of API server, controller manager and scheduler.
+pub(crate) const CONTROL_PLANE: &str = "control-plane";
+/// Value of [`COMPONENT_LABEL`] on etcd's pods.
+pub(crate) const ETCD: &str = "etcd";
+/// Annotation of control plane pods: the Kubernetes version that they serve.
+pub(crate) const VERSION_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/version";
+/// Annotation of a NestedControlPlane whose store has held data: without it and with that data
+/// gone, nothing may start on an empty one.
+pub(crate) const STORE_INITIALIZED_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/store-initialized";
+
+/// Port of the API server in its pod.
+pub(crate) const API_SERVER_PORT: i32 = 6443;
+/// Port of etcd for clients.
+pub(crate) const ETCD_CLIENT_PORT: i32 = 2379;
+/// Port of etcd for its peers.
+pub(crate) const ETCD_PEER_PORT: i32 = 2380;
+/// Port of etcd's health and metrics, without TLS.
+pub(crate) const ETCD_HEALTH_PORT: i32 = 2381;
+/// Members that names and certificates are made for, however many there are.
+pub(crate) const ETCD_MEMBERS: i32 = 3;
+
+/// Longest name of a Cluster: a StatefulSet's pods carry `<cluster>-etcd-<hash>` as a label.
+pub(crate) const LONGEST_CLUSTER_NAME: usize = 47;
+
+/// Names of the objects of one tenant.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Names(String);
+
+impl Names {
+    pub(crate) fn new(cluster: &str) -> Self {
+        Self(cluster.to_owned())
+    }
+
+    fn with(&self, suffix: &str) -> String {
+        format!("{}-{suffix}", self.0)
+    }
+
+    pub(crate) fn cluster(&self) -> &str {
+        &self.0
+    }
+    pub(crate) fn ca(&self) -> String {
+        self.with("ca")
+    }
+    pub(crate) fn etcd_ca(&self) -> String {
+        self.with("etcd")
+    }
+    pub(crate) fn proxy_ca(&self) -> String {
+        self.with("proxy")
+    }
+    pub(crate) fn service_account(&self) -> String {
+        self.with("sa")
+    }
+    pub(crate) fn kubeconfig(&self) -> String {
+        self.with("kubeconfig")
+    }
+    pub(crate) fn api_server_certificates(&self) -> String {
+        self.with("apiserver")
+    }
+    pub(crate) fn etcd_certificates(&self) -> String {
+        self.with("etcd-member")
+    }
+    pub(crate) fn controller_manager(&self) -> String {
+        self.with("controller-manager")
+    }
+    pub(crate) fn scheduler(&self) -> String {
+        self.with("scheduler")
+    }
+    pub(crate) fn control_plane(&self) -> String {
+        self.with("control-plane")
+    }
+    pub(crate) fn api_server_service(&self) -> String {
+        self.with("apiserver")
+    }
+    pub(crate) fn etcd(&self) -> String {
+        self.with("etcd")
+    }
+    pub(crate) fn etcd_peers(&self) -> String {
+        self.with("etcd-peer")
+    }
+
+    /// Labels of every object of the tenant.
+    pub(crate) fn labels(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([(CLUSTER_NAME_LABEL.to_owned(), self.0.clone())])
+    }
+
+    /// Labels of one component, which select its pods.
+    pub(crate) fn component(&self, component: &str) -> BTreeMap<String, String> {
+        let mut labels = self.labels();
+        labels.insert(COMPONENT_LABEL.to_owned(), component.to_owned());
+        labels
+    }
+
+    /// The same as a label selector in text.
+    pub(crate) fn selector(&self, component: &str) -> String {
+        format!("{CLUSTER_NAME_LABEL}={},{COMPONENT_LABEL}={component}", self.0)
+    }
+
+    /// Host name of an etcd member, by which its peers reach it.
+    pub(crate) fn etcd_member(&self, ordinal: i32, namespace: &str) -> String {
+        format!("{}-{ordinal}.{}.{namespace}.svc", self.etcd(), self.etcd_peers())
+    }
+}

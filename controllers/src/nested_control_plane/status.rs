@@ -1,0 +1,318 @@
+//! Step 5: status and conditions, from what was applied and observed, on every exit. `outcome` is
+//! pure; `write` patches only what changed.
+
+use super::error::Error;
+use super::health;
+use super::names::{CONTROL_PLANE, Names, VERSION_ANNOTATION};
+use super::observe::Observed;
+use super::versions;
+use crate::calls::{CallError, Calls};
+use capn_api::{
+    ConditionStatus, NestedControlPlane,
+    condition::{self, Verdict, conditions},
+    nested_control_plane::{Initialization, NestedControlPlaneStatus, VersionStatus, condition as types, reason},
+};
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{apps::v1::Deployment, core::v1::Pod},
+    apimachinery::pkg::apis::meta::v1::Time,
+};
+use kube::ResourceExt;
+use std::collections::BTreeMap;
+
+/// How far a pass came.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The owner Cluster is not there (yet).
+    NoCluster,
+    /// Left alone, because of this.
+    Paused(&'static str),
+    /// Being deleted; waits for this.
+    Deleting(String),
+    /// A Service has no address yet.
+    WaitingForAddress,
+    /// Others are starting.
+    WaitingForTurn,
+    /// Applied; `seeded` once the tenant holds what workers join by.
+    Applied {
+        control_plane: Box<Deployment>,
+        published: bool,
+        /// When the next certificate is due.
+        renewal: Timestamp,
+        seeded: bool,
+        error: Option<Error>,
+    },
+    /// A step failed.
+    Failed(Error),
+}
+
+/// The status that follows from a pass.
+pub(crate) fn status(
+    ncp: &NestedControlPlane,
+    names: Option<&Names>,
+    observed: &Observed,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> NestedControlPlaneStatus {
+    let old = ncp.status.clone().unwrap_or_default();
+    let deployment = match outcome {
+        Outcome::Applied { control_plane, .. } => Some(control_plane.as_ref()),
+        _ => observed.control_plane.as_ref(),
+    };
+    let counts = Counts::of(deployment);
+    let seeded = matches!(outcome, Outcome::Applied { seeded: true, .. });
+    let initialized = seeded || super::validate::initialized(ncp);
+    let versions = serving(&observed.pods, &old, seeded);
+    let conditions = conditions(
+        &old.conditions,
+        verdicts(ncp, observed, outcome, &counts, &old, initialized),
+        ncp.metadata.generation,
+        Time(now),
+    );
+    NestedControlPlaneStatus {
+        external_managed_control_plane: true,
+        initialization: Some(Initialization {
+            control_plane_initialized: initialized,
+        }),
+        version: versions.first().map(|oldest| oldest.version.clone()),
+        versions,
+        replicas: counts.replicas,
+        ready_replicas: counts.ready,
+        available_replicas: counts.available,
+        up_to_date_replicas: counts.up_to_date,
+        selector: names.map(|names| names.selector(CONTROL_PLANE)).or(old.selector),
+        observed_generation: ncp.metadata.generation,
+        conditions,
+    }
+}
+
+/// Pods by state.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    wanted: i32,
+    replicas: i32,
+    ready: i32,
+    available: i32,
+    up_to_date: i32,
+    /// The Deployment's controller has seen the newest template.
+    current: bool,
+}
+
+impl Counts {
+    fn of(deployment: Option<&Deployment>) -> Self {
+        let Some(deployment) = deployment else {
+            return Self::default();
+        };
+        let status = deployment.status.clone().unwrap_or_default();
+        Self {
+            wanted: deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1),
+            replicas: status.replicas.unwrap_or_default(),
+            ready: status.ready_replicas.unwrap_or_default(),
+            available: status.available_replicas.unwrap_or_default(),
+            up_to_date: status.updated_replicas.unwrap_or_default(),
+            current: status.observed_generation >= deployment.metadata.generation,
+        }
+    }
+}
+
+/// Versions that ready pods serve, oldest first. The old ones stay until the tenant's own objects
+/// are of the new one.
+fn serving(pods: &[Pod], old: &NestedControlPlaneStatus, seeded: bool) -> Vec<VersionStatus> {
+    let mut found: BTreeMap<semver::Version, i32> = BTreeMap::new();
+    for pod in pods.iter().filter(|pod| ready(pod)) {
+        if let Some(version) = pod
+            .annotations()
+            .get(VERSION_ANNOTATION)
+            .and_then(|text| versions::parse(text))
+        {
+            *found.entry(version).or_default() += 1;
+        }
+    }
+    if found.is_empty() {
+        return old.versions.clone();
+    }
+    if !seeded && let Some(oldest) = old.version.as_deref().and_then(versions::parse) {
+        found.entry(oldest).or_default();
+    }
+    found
+        .into_iter()
+        .map(|(version, replicas)| VersionStatus {
+            version: versions::display(&version),
+            replicas,
+        })
+        .collect()
+}
+
+/// Whether a pod serves.
+pub(crate) fn ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|c| c.type_ == "Ready" && c.status == "True")
+        && pod.metadata.deletion_timestamp.is_none()
+}
+
+fn verdicts(
+    ncp: &NestedControlPlane,
+    observed: &Observed,
+    outcome: &Outcome,
+    counts: &Counts,
+    old: &NestedControlPlaneStatus,
+    initialized: bool,
+) -> Vec<Verdict> {
+    vec![
+        available(ncp, observed, outcome, counts, old, initialized),
+        certificates(outcome, old),
+        match outcome {
+            Outcome::Paused(why) => Verdict::new(types::PAUSED, true, "Paused", *why),
+            _ => Verdict::new(types::PAUSED, false, "NotPaused", ""),
+        },
+        match outcome {
+            Outcome::Deleting(what) => Verdict::new(types::DELETING, true, "Deleting", what.clone()),
+            _ => Verdict::new(types::DELETING, false, "NotDeleting", ""),
+        },
+        rolling_out(counts),
+        scaling(types::SCALING_UP, counts.replicas < counts.wanted, counts),
+        scaling(
+            types::SCALING_DOWN,
+            counts.replicas > counts.wanted && counts.up_to_date == counts.replicas,
+            counts,
+        ),
+    ]
+}
+
+fn available(
+    ncp: &NestedControlPlane,
+    observed: &Observed,
+    outcome: &Outcome,
+    counts: &Counts,
+    old: &NestedControlPlaneStatus,
+    initialized: bool,
+) -> Verdict {
+    let new =
+        |status: bool, reason: &'static str, message: String| Verdict::new(types::AVAILABLE, status, reason, message);
+    let serves = counts.ready > 0;
+    match outcome {
+        Outcome::NoCluster => new(
+            false,
+            "WaitingForCluster",
+            "waiting for the Cluster to own this object: spec.controlPlaneRef of the Cluster must name it".into(),
+        ),
+        Outcome::Paused(_) => kept(old, types::AVAILABLE),
+        Outcome::Deleting(what) => new(false, "Deleting", what.clone()),
+        Outcome::WaitingForAddress => new(
+            false,
+            "WaitingForAddress",
+            "waiting for the addresses of the control plane's Services".into(),
+        ),
+        Outcome::WaitingForTurn => new(
+            false,
+            reason::WAITING_FOR_TURN,
+            "other control planes are starting; this one starts when one of them is done".into(),
+        ),
+        Outcome::Failed(error) | Outcome::Applied { error: Some(error), .. } => {
+            let verdict = error.verdict();
+            // What works goes on working: only that something could not be done is said.
+            new(serves && initialized, verdict.reason, error.to_string())
+        }
+        Outcome::Applied {
+            published: false,
+            error: None,
+            ..
+        } => new(
+            false,
+            "WaitingForEndpoint",
+            format!(
+                "waiting for an address of Service {}: the management cluster's load balancer has given none",
+                Names::new(&crate::controller::owner_cluster(ncp).unwrap_or_default()).api_server_service()
+            ),
+        ),
+        Outcome::Applied { error: None, .. } if serves && initialized => new(true, reason::AVAILABLE, String::new()),
+        Outcome::Applied { error: None, .. } => match health::diagnose(observed).filter(|cause| cause.needs_person) {
+            Some(cause) => new(false, cause.reason, cause.message),
+            None if initialized => new(
+                false,
+                "NoPodReady",
+                "no API server of this control plane is ready".into(),
+            ),
+            None => new(false, reason::STARTING, waiting_for(observed)),
+        },
+    }
+}
+
+fn waiting_for(observed: &Observed) -> String {
+    match health::diagnose(observed) {
+        Some(cause) => cause.message,
+        None if !observed.etcd_pods.iter().any(ready) => "waiting for etcd and the API server to start".into(),
+        None => "waiting for the API server to start".into(),
+    }
+}
+
+fn certificates(outcome: &Outcome, old: &NestedControlPlaneStatus) -> Verdict {
+    let error = match outcome {
+        Outcome::Failed(error) | Outcome::Applied { error: Some(error), .. } => Some(error),
+        _ => None,
+    };
+    match (outcome, error) {
+        (_, Some(error)) if error.verdict().condition == types::CERTIFICATES_VALID => Verdict::new(
+            types::CERTIFICATES_VALID,
+            false,
+            error.verdict().reason,
+            error.to_string(),
+        ),
+        (Outcome::Applied { .. }, _) => Verdict::new(types::CERTIFICATES_VALID, true, "Valid", ""),
+        _ => kept(old, types::CERTIFICATES_VALID),
+    }
+}
+
+/// The condition as it was, or Unknown when there was none.
+fn kept(old: &NestedControlPlaneStatus, type_: &'static str) -> Verdict {
+    match condition::find(&old.conditions, type_) {
+        Some(old) => Verdict {
+            type_,
+            status: old.status,
+            reason: old.reason.clone().into(),
+            message: old.message.clone(),
+        },
+        None => Verdict::new(type_, ConditionStatus::Unknown, "NotYetKnown", "not looked at yet"),
+    }
+}
+
+fn rolling_out(counts: &Counts) -> Verdict {
+    let rolling = counts.replicas > 0 && (!counts.current || counts.up_to_date < counts.replicas);
+    if rolling {
+        Verdict::new(
+            types::ROLLING_OUT,
+            true,
+            "RollingOut",
+            "pods of an older spec are being replaced",
+        )
+    } else {
+        Verdict::new(types::ROLLING_OUT, false, "NotRollingOut", "")
+    }
+}
+
+fn scaling(type_: &'static str, scaling: bool, counts: &Counts) -> Verdict {
+    let (yes, no) = match type_ {
+        types::SCALING_UP => ("ScalingUp", "NotScalingUp"),
+        _ => ("ScalingDown", "NotScalingDown"),
+    };
+    if scaling {
+        Verdict::new(type_, true, yes, format!("going to {} replicas", counts.wanted))
+    } else {
+        Verdict::new(type_, false, no, "")
+    }
+}
+
+/// Writes the status where it differs from what is stored.
+pub(crate) async fn write(
+    calls: &Calls,
+    ncp: &NestedControlPlane,
+    status: &NestedControlPlaneStatus,
+) -> Result<(), CallError> {
+    if ncp.status.as_ref() == Some(status) {
+        return Ok(());
+    }
+    calls.put_whole_status(ncp, status).await
+}

@@ -1,0 +1,359 @@
+//! The pure steps together: what a spec becomes, what is refused, and that no field is decoration.
+
+use super::{
+    addresses::{Addresses, addresses},
+    build,
+    validate::{Tenant, ValidateError, validate},
+};
+use capn_api::{NestedControlPlane, cluster_api::Cluster, common::ApiEndpoint};
+use k8s_openapi::api::core::v1::Service;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+fn ncp(spec: Value) -> NestedControlPlane {
+    serde_json::from_value(json!({
+        "apiVersion": "controlplane.cluster.x-k8s.io/v1alpha1",
+        "kind": "NestedControlPlane",
+        "metadata": {"name": "acme", "namespace": "tenants", "uid": "0b5c3a3e", "generation": 1},
+        "spec": spec,
+    }))
+    .unwrap()
+}
+
+fn cluster(spec: Value) -> Cluster {
+    serde_json::from_value(json!({
+        "apiVersion": "cluster.x-k8s.io/v1beta2",
+        "kind": "Cluster",
+        "metadata": {"name": "acme", "namespace": "tenants"},
+        "spec": spec,
+    }))
+    .unwrap()
+}
+
+fn tenant(spec: Value) -> Tenant {
+    validate(&ncp(spec), &cluster(json!({}))).unwrap()
+}
+
+fn refused(spec: Value, cluster_spec: Value) -> String {
+    validate(&ncp(spec), &cluster(cluster_spec))
+        .err()
+        .map(|e: ValidateError| e.to_string())
+        .expect("refused")
+}
+
+fn service(spec: Value, status: Value) -> Service {
+    serde_json::from_value(json!({"metadata": {"name": "s"}, "spec": spec, "status": status})).unwrap()
+}
+
+fn reached(tenant: &Tenant) -> Addresses {
+    let api_server = service(
+        json!({"clusterIP": "10.100.0.10", "ports": [{"port": 6443, "nodePort": 30443}]}),
+        json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}}),
+    );
+    let etcd = service(
+        json!({"clusterIP": "10.100.0.11", "ports": [{"port": 2379}]}),
+        json!({}),
+    );
+    addresses(tenant, &api_server, &etcd).unwrap()
+}
+
+fn published(spec: Value) -> ApiEndpoint {
+    reached(&tenant(spec)).published.unwrap()
+}
+
+/// Everything that a spec becomes, as one value.
+fn built(spec: &Value) -> Value {
+    let tenant = tenant(spec.clone());
+    let addresses = reached(&tenant);
+    let network = build::network(&tenant);
+    let workloads = build::workloads(&tenant, &addresses, "authorities");
+    json!({
+        "services": [network.api_server, network.etcd, network.etcd_peers],
+        "etcd": workloads.etcd,
+        "controlPlane": workloads.control_plane,
+        "budgets": [workloads.etcd_budget, workloads.control_plane_budget],
+        "published": addresses.published,
+        "certificates": format!("{:?}", tenant.certificates),
+        "addons": format!("{:?}", tenant.addons),
+        "hosts": addresses.hosts,
+    })
+}
+
+#[test]
+fn version_alone_is_enough() {
+    let tenant = tenant(json!({"version": "v1.36.3"}));
+    let addresses = reached(&tenant);
+    let network = build::network(&tenant);
+    insta::assert_yaml_snapshot!("services", [network.api_server, network.etcd, network.etcd_peers]);
+    let workloads = build::workloads(&tenant, &addresses, "authorities");
+    insta::assert_yaml_snapshot!("etcd", workloads.etcd);
+    insta::assert_yaml_snapshot!("control_plane", workloads.control_plane);
+    assert!(workloads.etcd_budget.is_none() && workloads.control_plane_budget.is_none());
+}
+
+#[test]
+fn several_replicas_get_budgets_and_spread_over_nodes() {
+    let spec = json!({"version": "v1.36.3", "replicas": 2, "datastore": {"etcd": {"replicas": 3}}});
+    let tenant = tenant(spec);
+    let workloads = build::workloads(&tenant, &reached(&tenant), "authorities");
+    insta::assert_yaml_snapshot!("budgets", [workloads.etcd_budget, workloads.control_plane_budget]);
+    let template = workloads.control_plane.spec.unwrap().template.spec.unwrap();
+    assert_eq!(
+        template.topology_spread_constraints.unwrap()[0].topology_key,
+        "kubernetes.io/hostname"
+    );
+    let args = workloads.etcd.spec.unwrap().template.spec.unwrap().containers[0]
+        .args
+        .clone()
+        .unwrap();
+    let initial = args.iter().find(|arg| arg.starts_with("--initial-cluster=")).unwrap();
+    assert_eq!(initial.matches("https://").count(), 3, "{initial}");
+}
+
+#[test]
+fn a_missing_v_is_understood() {
+    assert_eq!(
+        tenant(json!({"version": "1.36.3"})).api_server.image,
+        "registry.k8s.io/kube-apiserver:v1.36.3"
+    );
+}
+
+#[test]
+fn a_persons_flag_replaces_ours_and_the_rest_stays() {
+    let spec = json!({"version": "v1.36.3", "apiServer": {"extraArgs": [
+        {"name": "profiling", "value": "true"}, {"name": "feature-gates", "value": "A=true"}, {"name": "feature-gates", "value": "B=true"},
+    ]}});
+    let tenant = tenant(spec);
+    let workloads = build::workloads(&tenant, &reached(&tenant), "");
+    let pod = workloads.control_plane.spec.unwrap().template.spec.unwrap();
+    let args = pod.init_containers.unwrap()[0].args.clone().unwrap();
+    let named = |name: &str| args.iter().filter(|arg| arg.starts_with(&format!("--{name}="))).count();
+    assert_eq!(
+        (named("profiling"), named("feature-gates"), named("secure-port")),
+        (1, 2, 1)
+    );
+    assert!(args.contains(&"--profiling=true".into()));
+}
+
+#[test]
+fn the_endpoint_is_published_by_type_and_a_persons_own_wins() {
+    let at = |host: &str, port| ApiEndpoint {
+        host: host.into(),
+        port,
+    };
+    let version = "v1.36.3";
+    assert_eq!(published(json!({"version": version})), at("10.100.0.10", 6443));
+    assert_eq!(
+        published(json!({"version": version, "endpoint": {"type": "NodePort", "host": "node.example.com"}})),
+        at("node.example.com", 30443)
+    );
+    assert_eq!(
+        published(json!({"version": version, "endpoint": {"type": "LoadBalancer"}})),
+        at("192.0.2.7", 6443)
+    );
+    let own = json!({"host": "api.example.com", "port": 443});
+    let spec = json!({"version": version, "endpoint": {"type": "LoadBalancer"}, "controlPlaneEndpoint": own});
+    assert_eq!(published(spec), at("api.example.com", 443));
+}
+
+#[test]
+fn what_is_wrong_is_named_and_what_to_write_is_said() {
+    let version = json!({"version": "v1.36.3"});
+    let networks = |pods: &str, services: &str| json!({"clusterNetwork": {"pods": {"cidrBlocks": [pods]}, "services": {"cidrBlocks": [services]}}});
+    for (spec, cluster, says) in [
+        (json!({"version": "v1.20.0"}), json!({}), "from v1.33 on"),
+        (version.clone(), networks("10.0.0.0/8", "10.95.0.0/16"), "overlap"),
+        (
+            version.clone(),
+            networks("10.243.0.0/16", "nonsense"),
+            "write a CIDR such as",
+        ),
+        (
+            version.clone(),
+            networks("10.243.0.0/16", "10.95.0.0/30"),
+            "at least a /28",
+        ),
+    ] {
+        let error = refused(spec, cluster);
+        assert!(error.contains(says), "{error}");
+    }
+    let mut running = ncp(json!({"version": "v1.35.0"}));
+    running.status = Some(serde_json::from_value(json!({"version": "v1.36.3"})).unwrap());
+    assert!(matches!(
+        validate(&running, &cluster(json!({}))),
+        Err(ValidateError::Downgrade { .. })
+    ));
+    running.status = Some(serde_json::from_value(json!({"version": "v1.33.1"})).unwrap());
+    assert!(matches!(
+        validate(&running, &cluster(json!({}))),
+        Err(ValidateError::SkippedMinor { next: 34, .. })
+    ));
+}
+
+#[test]
+fn an_endpoint_inside_the_tenants_own_networks_is_refused() {
+    let tenant = tenant(json!({"version": "v1.36.3"}));
+    for (address, says) in [
+        ("10.95.3.4", "services network 10.95.0.0/16"),
+        ("10.243.0.9", "pods network 10.243.0.0/16"),
+    ] {
+        let error = super::validate::validate_endpoint(&tenant.network, address.parse().ok())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    assert!(super::validate::validate_endpoint(&tenant.network, "10.100.0.10".parse().ok()).is_ok());
+}
+
+/// A value for each leaf of the spec that differs from the default. Leaves below Kubernetes' own
+/// types are theirs.
+fn leaves() -> Vec<(&'static str, Value)> {
+    let volume = |source: &str, value: Value| {
+        let mut volume = json!({"name": "extra", "mountPath": "/extra"});
+        volume[source] = value;
+        json!([volume])
+    };
+    let mut leaves = vec![
+        ("version", json!("v1.35.1")),
+        ("replicas", json!(2)),
+        ("controlPlaneEndpoint", json!({"host": "api.example.com", "port": 443})),
+        ("endpoint.type", json!("LoadBalancer")),
+        ("endpoint.host", json!("api.example.com")),
+        ("endpoint.port", json!(7443)),
+        ("endpoint.annotations", json!({"example.com/pool": "blue"})),
+        ("datastore.etcd.replicas", json!(3)),
+        ("datastore.etcd.storage.size", json!("9Gi")),
+        ("datastore.etcd.storage.storageClassName", json!("fast")),
+        (
+            "datastore.etcd.persistentVolumeClaimRetentionPolicy.whenDeleted",
+            json!("Retain"),
+        ),
+        ("datastore.etcd.image", json!("example.com/etcd:1")),
+        ("datastore.etcd.resources", json!({"requests": {"cpu": "1"}})),
+        (
+            "datastore.etcd.extraArgs",
+            json!([{"name": "quota-backend-bytes", "value": "1"}]),
+        ),
+        ("addons.coreDNS.enabled", json!(false)),
+        ("addons.coreDNS.image", json!("example.com/coredns:1")),
+        ("addons.kubeProxy.enabled", json!(false)),
+        ("addons.kubeProxy.image", json!("example.com/kube-proxy:1")),
+        ("podTemplate.metadata.labels", json!({"team": "a"})),
+        ("podTemplate.metadata.annotations", json!({"team": "a"})),
+        ("podTemplate.nodeSelector", json!({"disk": "ssd"})),
+        ("podTemplate.tolerations", json!([{"operator": "Exists"}])),
+        (
+            "podTemplate.affinity",
+            json!({"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}),
+        ),
+        (
+            "podTemplate.topologySpreadConstraints",
+            json!([{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}]),
+        ),
+        ("podTemplate.priorityClassName", json!("high")),
+        ("podTemplate.runtimeClassName", json!("gvisor")),
+        (
+            "podTemplate.containers",
+            json!([{"name": "side", "image": "example.com/side:1"}]),
+        ),
+        ("imageRepository", json!("registry.example.com/k8s")),
+        ("imagePullSecrets", json!([{"name": "pull"}])),
+        ("certificates.validity", json!("48h")),
+        ("certificates.renewBefore", json!("1h")),
+        ("certificates.certSANs", json!(["api.example.com"])),
+        ("rollout.after", json!("2026-11-21T00:00:00Z")),
+    ];
+    for component in ["apiServer", "controllerManager", "scheduler"] {
+        let path = |leaf: &str| &*format!("{component}.{leaf}").leak();
+        leaves.extend([
+            (path("image"), json!("example.com/image:1")),
+            (path("resources"), json!({"requests": {"cpu": "1"}})),
+            (path("extraArgs"), json!([{"name": "v", "value": "4"}])),
+            (path("extraVolumes.name"), volume("emptyDir", json!({}))),
+            (
+                path("extraVolumes.configMap"),
+                volume("configMap", json!({"name": "x"})),
+            ),
+            (
+                path("extraVolumes.secret"),
+                volume("secret", json!({"secretName": "x"})),
+            ),
+            (
+                path("extraVolumes.persistentVolumeClaim"),
+                volume("persistentVolumeClaim", json!({"claimName": "x"})),
+            ),
+            (
+                path("extraVolumes.projected"),
+                volume("projected", json!({"sources": []})),
+            ),
+        ]);
+    }
+    leaves
+}
+
+fn with(path: &str, value: &Value) -> Value {
+    let path = path
+        .split_once(".extraVolumes.")
+        .map_or(path.to_owned(), |(component, _)| format!("{component}.extraVolumes"));
+    let mut spec = json!({"version": "v1.36.3"});
+    let mut at = &mut spec;
+    for key in path.split('.') {
+        at = &mut at[key];
+    }
+    *at = value.clone();
+    spec
+}
+
+#[test]
+fn each_leaf_of_the_spec_changes_what_is_built() {
+    let plain = built(&json!({"version": "v1.36.3"}));
+    for (path, value) in leaves() {
+        let spec = with(path, &value);
+        assert_ne!(built(&spec), plain, "{path} is decoration");
+    }
+    // This one says something only of a load balancer.
+    let balanced = json!({"version": "v1.36.3", "endpoint": {"type": "LoadBalancer"}});
+    let mut classed = balanced.clone();
+    classed["endpoint"]["loadBalancerClass"] = json!("example.com/lb");
+    assert_ne!(built(&classed), built(&balanced));
+}
+
+#[test]
+fn the_list_of_leaves_is_that_of_the_schema() {
+    let crd = capn_api::control_plane_crds().remove(0);
+    let schema = serde_json::to_value(&crd.spec.versions[0].schema).unwrap();
+    let spec = schema.pointer("/openAPIV3Schema/properties/spec").unwrap();
+    let mut known: BTreeSet<String> = leaves().into_iter().map(|(path, _)| path.to_owned()).collect();
+    // Tested by what they are part of, or always refused.
+    known.insert("endpoint.loadBalancerClass".into());
+    for component in ["apiServer", "controllerManager", "scheduler"] {
+        for leaf in ["mountPath", "subPath", "readOnly", "emptyDir", "hostPath"] {
+            known.insert(format!("{component}.extraVolumes.{leaf}"));
+        }
+    }
+    let mut found = BTreeSet::new();
+    walk(spec, "", &known, &mut found);
+    let unknown: Vec<_> = found.difference(&known).collect();
+    let gone: Vec<_> = known.difference(&found).collect();
+    assert!(
+        unknown.is_empty() && gone.is_empty(),
+        "not in the list: {unknown:?}; no longer in the schema: {gone:?}"
+    );
+}
+
+fn walk(schema: &Value, path: &str, known: &BTreeSet<String>, found: &mut BTreeSet<String>) {
+    let inner = schema.get("properties").or_else(|| schema.pointer("/items/properties"));
+    match inner.and_then(Value::as_object) {
+        Some(properties) if !known.contains(path) => {
+            for (name, schema) in properties {
+                let path = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}.{name}")
+                };
+                walk(schema, &path, known, found);
+            }
+        }
+        _ => drop(found.insert(path.to_owned())),
+    }
+}

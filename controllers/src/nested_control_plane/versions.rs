@@ -1,0 +1,52 @@
+//! What belongs to a Kubernetes version: the images that kubeadm of that minor names.
+
+use semver::Version;
+
+/// Images of a Kubernetes minor, as tags of the upstream repositories.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Images {
+    /// Tag of `etcd`.
+    pub(crate) etcd: &'static str,
+    /// Tag of `coredns/coredns`.
+    pub(crate) core_dns: &'static str,
+}
+
+/// Oldest minor that is known to work.
+pub(crate) const OLDEST_MINOR: u64 = 33;
+
+/// The images of a version.
+pub(crate) fn images(version: &Version) -> Images {
+    match version.minor {
+        ..=33 => Images {
+            etcd: "3.5.24-0",
+            core_dns: "v1.12.0",
+        },
+        34 => Images {
+            etcd: "3.6.5-0",
+            core_dns: "v1.12.1",
+        },
+        35 => Images {
+            etcd: "3.6.6-0",
+            core_dns: "v1.13.1",
+        },
+        _ => Images {
+            etcd: "3.6.8-0",
+            core_dns: "v1.14.2",
+        },
+    }
+}
+
+/// Reads a version with or without its v.
+pub(crate) fn parse(text: &str) -> Option<Version> {
+    Version::parse(text.strip_prefix('v').unwrap_or(text)).ok()
+}
+
+/// A version as Kubernetes writes it, with the v.
+pub(crate) fn display(version: &Version) -> String {
+    format!("v{version}")
+}
+
+/// A version as an image tag, which cannot hold a plus sign.
+pub(crate) fn tag(version: &Version) -> String {
+    display(version).replace('+', "_")
+}

@@ -1,0 +1,104 @@
+//! Keys and certificates as pure functions: no client, and the time is always given.
+//!
+//! Formats are Cluster API's: PEM in Secrets. Errors never hold key material.
+
+mod authority;
+mod kubeconfig;
+mod leaf;
+
+pub use authority::Authority;
+pub use kubeconfig::{Credentials, kubeconfig};
+pub use leaf::{Leaf, LeafSpec, Usage};
+
+use rcgen::KeyPair;
+
+/// A certificate (or, for service accounts, a public key) and its private key, both PEM.
+#[derive(Clone, Eq, PartialEq)]
+pub struct PemPair {
+    /// Certificate, or public key for service accounts.
+    pub certificate: String,
+    /// Private key.
+    pub key: String,
+}
+
+impl std::fmt::Debug for PemPair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PemPair").finish_non_exhaustive()
+    }
+}
+
+/// What can be wrong with a key or certificate.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum PkiError {
+    /// The certificate is not PEM or not X.509.
+    #[error("tls.crt holds no readable certificate: write a PEM encoded X.509 certificate")]
+    Certificate,
+    /// There is no key.
+    #[error(
+        "tls.key is missing: certificates cannot be issued without it, add the private key of the certificate authority"
+    )]
+    NoKey,
+    /// The key cannot be read.
+    #[error("tls.key holds no readable private key: write it as PEM in PKCS#1, SEC1 or PKCS#8, RSA or ECDSA")]
+    Key,
+    /// Key and certificate do not belong together.
+    #[error("tls.key does not belong to tls.crt: both must be of one pair")]
+    Mismatch,
+    /// The certificate may not sign others.
+    #[error("tls.crt is no certificate authority: its basic constraints must say CA")]
+    NotAnAuthority,
+    /// The certificate is over.
+    #[error("tls.crt ended at {0}: replace it by a valid one")]
+    Expired(jiff::Timestamp),
+    /// The subject cannot be written again as it stands.
+    #[error("the subject of tls.crt cannot be used as issuer: use one attribute of each type, such as CN and O")]
+    Subject,
+    /// A name that no certificate can hold.
+    #[error("{0:?} can be neither a DNS name nor an address in a certificate")]
+    Name(String),
+    /// The cryptography library failed.
+    #[error("the certificate could not be issued: {0}")]
+    Issue(String),
+}
+
+/// Makes the key pair that signs service account tokens; the certificate field holds the public key.
+pub fn service_account_pair() -> Result<PemPair, PkiError> {
+    let key = generate()?;
+    Ok(PemPair {
+        certificate: key.public_key_pem(),
+        key: key.serialize_pem(),
+    })
+}
+
+/// Checks a person's service account pair.
+pub fn check_service_account_pair(pair: &PemPair) -> Result<(), PkiError> {
+    let key = read_key(&pair.key)?;
+    let public = rcgen::SubjectPublicKeyInfo::from_pem(&pair.certificate).map_err(|_| PkiError::Certificate)?;
+    if rcgen::PublicKeyData::der_bytes(&public) == key.public_key_raw() {
+        Ok(())
+    } else {
+        Err(PkiError::Mismatch)
+    }
+}
+
+fn generate() -> Result<KeyPair, PkiError> {
+    KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(issue)
+}
+
+fn read_key(pem: &str) -> Result<KeyPair, PkiError> {
+    if pem.trim().is_empty() {
+        return Err(PkiError::NoKey);
+    }
+    KeyPair::from_pem(pem).map_err(|_| PkiError::Key)
+}
+
+fn issue(error: rcgen::Error) -> PkiError {
+    PkiError::Issue(error.to_string())
+}
+
+fn offset(at: jiff::Timestamp) -> Result<time::OffsetDateTime, PkiError> {
+    time::OffsetDateTime::from_unix_timestamp(at.as_second()).map_err(|e| PkiError::Issue(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests;

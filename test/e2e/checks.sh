@@ -1,0 +1,179 @@
+# What the end-to-end run checks. Each function fails, or says nothing.
+# shellcheck shell=bash
+
+VM_NAMESPACE=tenants-vms
+
+make_namespaces() {
+  quiet kubectl apply -f - <<YAML
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: $NAMESPACE
+  labels: {pod-security.kubernetes.io/enforce: restricted}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: $VM_NAMESPACE}
+YAML
+}
+
+# The template's VMs are placed where their pods may run.
+generate() {
+  clusterctl generate cluster "$CLUSTER" --target-namespace "$NAMESPACE" \
+    --kubernetes-version "$KUBERNETES_VERSION" --worker-machine-count 1 |
+    sed "s#^\( *\)virtualMachineTemplate:#&\n\1  metadata:\n\1    namespace: $VM_NAMESPACE#"
+}
+
+# Every object of every kind that can be listed, but for what comes and goes by itself.
+listed() {
+  local kinds
+  kinds=$(kubectl api-resources --verbs list,delete -o name | grep -vE '^(events|events.events.k8s.io|leases.coordination.k8s.io|endpointslices.discovery.k8s.io|endpoints)(\.|$)' | sort -u | paste -sd,)
+  kubectl get "$kinds" --all-namespaces -o json --ignore-not-found |
+    jq -r '.items[] | "\(.kind) \(.metadata.namespace // "-")/\(.metadata.name)"' |
+    grep -vE '^(Pod|ReplicaSet|ControllerRevision) (cap|kube|cert|local|default)' | sort -u
+}
+
+nothing_left() {
+  quiet kubectl -n "$NAMESPACE" delete cluster "$CLUSTER" --timeout 300s
+  wait_for 120 "everything of $CLUSTER to be gone" same_as_before
+}
+
+same_as_before() {
+  local left
+  left=$(comm -13 "$(dirname "$KUBECONFIG")/before" <(listed) | grep -v 'ClusterResourceSetBinding')
+  [[ -z $left ]] || { printf 'left behind:\n%s\n' "$left"; return 1; }
+}
+
+logs_exec_port_forward() {
+  local pid answer
+  tenant -n kube-system logs deployment/coredns --tail 1 | grep -q .
+  [[ $(tenant exec client -- cat /proc/sys/kernel/ostype) == Linux ]]
+  tenant port-forward pod/web :8080 >"$(dirname "$KUBECONFIG")/forward" 2>&1 &
+  pid=$!
+  wait_for 60 "the forwarded port" grep -qo '127.0.0.1:[0-9]*' "$(dirname "$KUBECONFIG")/forward"
+  answer=$(curl -sS --max-time 20 "http://$(grep -o '127.0.0.1:[0-9]*' "$(dirname "$KUBECONFIG")/forward" | head -1)")
+  kill "$pid"
+  [[ $answer == *'hello from the tenant'* ]]
+}
+
+kubernetes_from_a_pod() {
+  wait_for 60 "kubernetes.default.svc to answer" api_from_a_pod
+}
+
+# Anonymous requests to /version are allowed everywhere; busybox's wget does not check certificates.
+api_from_a_pod() {
+  tenant exec client -- timeout 10 nc -w 5 kubernetes.default.svc 443 </dev/null
+}
+
+kernel_is_its_own() {
+  local kernel
+  kernel=$(tenant get nodes -o jsonpath='{.items[0].status.nodeInfo.kernelVersion}')
+  [[ -n $kernel && $kernel != "$(uname -r)" ]]
+}
+
+provider_ids_agree() {
+  local node machine infra
+  node=$(tenant get nodes -o jsonpath='{.items[0].spec.providerID}')
+  machine=$(kubectl -n "$NAMESPACE" get machines -o jsonpath='{.items[0].spec.providerID}')
+  infra=$(kubectl -n "$NAMESPACE" get kubevirtmachines -o jsonpath='{.items[0].spec.providerID}')
+  [[ $node == kubevirt://* && $node == "$machine" && $node == "$infra" ]]
+}
+
+uids() {
+  kubectl -n "$NAMESPACE" get cluster,nestedcontrolplane,machine,kubevirtmachine,deployment,statefulset,service,secret,pod -o jsonpath='{range .items[*]}{.kind}{" "}{.metadata.uid}{"\n"}{end}' | sort
+}
+
+same_uids() {
+  local before
+  before=$(uids)
+  "$@"
+  [[ $before == "$(uids)" ]]
+}
+
+leaf_secret_comes_back() {
+  quiet kubectl -n "$NAMESPACE" delete secret "$CLUSTER-scheduler"
+  wait_for 60 "Secret $CLUSTER-scheduler" kubectl -n "$NAMESPACE" get secret "$CLUSTER-scheduler"
+}
+
+manager_killed() {
+  quiet kubectl -n capn-system delete pod -l cluster.x-k8s.io/provider=control-plane-nested --grace-period 0 --force
+  quiet kubectl -n capn-system rollout status deployment/capn-controller-manager --timeout 120s
+  tenant get --raw /readyz >/dev/null
+}
+
+scale_control_plane() {
+  quiet kubectl -n "$NAMESPACE" scale nestedcontrolplane "$CLUSTER" --replicas 2
+  wait_for 120 "two ready replicas" replicas_ready 2
+  kubectl -n "$NAMESPACE" get poddisruptionbudget "$CLUSTER-control-plane" >/dev/null
+  quiet kubectl -n "$NAMESPACE" scale nestedcontrolplane "$CLUSTER" --replicas 1
+  wait_for 120 "one ready replica" replicas_ready 1
+}
+
+replicas_ready() {
+  [[ $(kubectl -n "$NAMESPACE" get nestedcontrolplane "$CLUSTER" -o jsonpath='{.status.replicas}/{.status.readyReplicas}') == "$1/$1" ]]
+}
+
+killed_qemu_is_reported() {
+  # The VM's process is found by its serial console's pod, so that no other lab's is hit.
+  "$ROOT/test/lab/lab" exec -- pkill -KILL -f qemu-system-x86_64
+  wait_for 180 "the machine to be reported" machine_says RootDiskLost
+  wait_for 180 "the Node to be NotReady" node_not_ready
+}
+
+machine_says() {
+  kubectl -n "$NAMESPACE" get kubevirtmachines -o jsonpath='{.items[*].status.conditions[?(@.type=="Ready")].reason}' | grep -qw "$1"
+}
+
+node_not_ready() {
+  tenant get nodes -o jsonpath='{.items[*].status.conditions[?(@.type=="Ready")].status}' | grep -qE 'Unknown|False'
+}
+
+no_restarts() {
+  local restarts
+  restarts=$(kubectl -n "$NAMESPACE" get pods -o json |
+    jq '[.items[].status | (.initContainerStatuses // []) + (.containerStatuses // []) | .[].restartCount] | add')
+  [[ $restarts == 0 ]]
+}
+
+# Working set as the kubelet reports it.
+managers_are_small() {
+  local bytes
+  bytes=$(kubectl get --raw "/api/v1/nodes/$(kubectl get nodes -o jsonpath='{.items[0].metadata.name}')/proxy/stats/summary" |
+    jq '[.pods[] | select(.podRef.namespace == "capn-system" or .podRef.namespace == "capk-system") | .memory.workingSetBytes] | add')
+  say "    $((bytes / 1048576)) MiB"
+  ((bytes <= 30 * 1048576))
+}
+
+# Verbs granted and never seen in the audit log are named here, each with its reason.
+UNUSED_REASONS=(
+  "capn nestedcontrolplanes/finalizers update: asked for by an admission plugin that not every cluster runs"
+)
+
+rights_are_used() {
+  local provider
+  for provider in capn capk; do
+    unused_rights "$provider"
+  done | sort >"$(dirname "$KUBECONFIG")/unused"
+  local line known
+  while read -r line; do
+    known=
+    for reason in "${UNUSED_REASONS[@]}"; do
+      [[ $reason != "$line":* ]] || known=1
+    done
+    [[ -n $known ]] || { warn "granted and never used: $line"; return 1; }
+  done <"$(dirname "$KUBECONFIG")/unused"
+  ! kubectl get clusterroles capn-manager-role capk-manager-role -o json | jq -e '.items[].rules[] | select(.verbs + .resources + .apiGroups | index("*"))' >/dev/null
+}
+
+# unused_rights PREFIX: "PREFIX RESOURCE VERB" for each right of that manager that its user never used. A patch
+# that made an object used `create` too.
+unused_rights() {
+  local user="system:serviceaccount:$1-system:$1-manager" used
+  used=$(jq -r --arg user "$user" 'select(.user.username == $user and .stage == "ResponseComplete") |
+    ((.objectRef.resource // "") + (if .objectRef.subresource then "/" + .objectRef.subresource else "" end)) as $resource |
+    "\($resource) \(.verb)", (if .responseStatus.code == 201 then "\($resource) create" else empty end)' \
+    "$(dirname "$KUBECONFIG")/audit.log" | sort -u)
+  kubectl get clusterrole "$1-manager-role" -o json |
+    jq -r '.rules[] | .resources[] as $resource | .verbs[] | "\($resource) \(.)"' | sort -u |
+    comm -23 - <(printf '%s\n' "$used") | sed "s/^/$1 /"
+}

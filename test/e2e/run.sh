@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# The main job on a lab of its own, then what only a running tenant can prove, then its end. Each
+# check says what held; the first that does not dumps the lab's state and ends the run.
+set -euo pipefail
+export CAPN_LAB=${CAPN_LAB:-e2e} NAMESPACE=tenants CLUSTER=acme
+# shellcheck source=../demo/lib.sh
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../demo/lib.sh"
+# shellcheck source=checks.sh
+. "$ROOT/test/e2e/checks.sh"
+ARTIFACTS=${CAPN_ARTIFACTS:-$CARGO_TARGET_DIR/artifacts}/e2e
+passed=0
+
+check() {
+  local text=$1
+  shift
+  step "$text" "$@"
+  passed=$((passed + 1))
+}
+
+failed() {
+  trap - ERR
+  warn "failed: $BASH_COMMAND"
+  mkdir -p "$ARTIFACTS"
+  "$ROOT/test/lab/lab" dump "$ARTIFACTS" >/dev/null 2>&1 || true
+  [[ ! -s ${TENANT_KUBECONFIG:-} ]] || tenant get nodes,pods,events -A -o wide >"$ARTIFACTS/tenant.txt" 2>&1 || true
+  warn "objects, events and logs are in $ARTIFACTS"
+  say "$passed passed, 1 failed"
+  exit 1
+}
+set -E
+trap failed ERR
+
+bring_up_lab
+check "release made" make_release
+check "images loaded" load_built_images
+check "VM runner runs" install_kubevirt
+check "clusterctl init" init_providers
+check "namespaces: restricted for control planes, another for VMs" make_namespaces
+check "network for tenants' pods offered" offer_cni
+listed >"$(dirname "$KUBECONFIG")/before"
+check "clusterctl generate cluster | kubectl apply" create_tenant
+check "API server answers" tenant_answers
+check "VM worker has joined and is Ready" node_ready
+check "CoreDNS runs on it" core_dns_runs
+check "a pod answers another by its Service's name" pods_talk
+check "logs, exec and port-forward work on the worker" logs_exec_port_forward
+check "default/kubernetes leads to the API server from a pod" kubernetes_from_a_pod
+check "the worker's kernel is not the host's" kernel_is_its_own
+check "machine, Node and status agree on the provider ID" provider_ids_agree
+check "a second apply changes no UID" same_uids create_tenant
+check "a lost leaf Secret comes back and nothing restarts" leaf_secret_comes_back
+check "the manager can be killed" manager_killed
+check "two replicas and back to one" scale_control_plane
+check "a killed qemu makes the Node NotReady and is reported" killed_qemu_is_reported
+check "no container of the control plane has restarted" no_restarts
+check "managers hold at most 30 MiB together" managers_are_small
+check "deletion leaves nothing behind" nothing_left
+check "managers used the rights that they ship with" rights_are_used
+if [[ -z ${CAPN_KEEP_LAB:-} ]]; then "$ROOT/test/lab/lab" down; fi
+say "$passed passed, 0 failed"

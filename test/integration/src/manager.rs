@@ -1,0 +1,157 @@
+//! The manager, as a process.
+
+use crate::{
+    World, paths,
+    process::{Process, free_port},
+};
+use serde_json::json;
+use std::{
+    fs,
+    process::ExitStatus,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+/// How a manager is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Value of `--controllers`.
+    pub controllers: &'static str,
+    /// Whether it watches the test's namespace alone. Another test's objects are none of its
+    /// business, so turn this off with care.
+    pub one_namespace: bool,
+    /// Further arguments.
+    pub args: Vec<String>,
+    /// Port of the API server on 127.0.0.1, when it is not the environment's own.
+    pub port: Option<u16>,
+    /// User that it is; one of its own by default.
+    pub user: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            controllers: "nested",
+            one_namespace: true,
+            args: vec!["--leader-elect=false".into()],
+            port: None,
+            user: None,
+        }
+    }
+}
+
+/// A manager that runs; killed when this is dropped.
+#[derive(Debug)]
+pub struct Manager {
+    process: Process,
+    /// User name that the API server knows it by.
+    pub user: String,
+    health: u16,
+}
+
+impl Manager {
+    /// Starts the control plane provider for the namespace of `world`, and waits until it serves.
+    pub async fn start(world: &World) -> Self {
+        Self::start_with(world, Options::default()).await
+    }
+
+    /// Starts a manager, and waits until it serves.
+    pub async fn start_with(world: &World, options: Options) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let user = options.user.unwrap_or_else(|| format!("manager-{number}"));
+        let environment = world.environment;
+        let port = options.port.unwrap_or_else(|| environment.port());
+        let kubeconfig = environment.kubeconfig(&user, "system:masters", port);
+        let path = environment.folder.join(format!("manager-{number}.kubeconfig"));
+        fs::write(&path, kubeconfig.to_string()).expect("the folder cannot be written");
+        let log = environment.folder.join(format!("manager-{number}.log"));
+        let health = free_port();
+        let process = Process::start(&paths::manager(), &log, |command| {
+            command
+                .env("KUBECONFIG", &path)
+                .env("RUST_BACKTRACE", "1")
+                .env("LOG_LEVEL", "info,capn_controllers=debug");
+            command.args([
+                "--controllers",
+                options.controllers,
+                "--health-addr",
+                &format!("127.0.0.1:{health}"),
+            ]);
+            if options.one_namespace {
+                command.args(["--namespace", &world.namespace]);
+            }
+            command.args(&options.args);
+        });
+        world.logs.lock().expect("logs").push(log);
+        let manager = Self { process, user, health };
+        world
+            .wait("the manager to serve /healthz", async || {
+                manager.assert_runs();
+                manager.http("/healthz").await
+            })
+            .await;
+        manager
+    }
+
+    /// Fails the test when the manager has ended by itself.
+    pub fn assert_runs(&self) {
+        let ended = self.process.ended();
+        assert!(
+            ended.is_none(),
+            "the manager ended with {ended:?}:\n{}",
+            self.process.last_words()
+        );
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&self) {
+        self.process.kill();
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub fn terminate(&self) -> ExitStatus {
+        self.process.terminate()
+    }
+
+    /// How many passes over objects of a kind it has ended.
+    pub async fn passes(&self, kind: &str) -> u64 {
+        let metrics = self.http("/metrics").await.expect("the manager serves no /metrics");
+        let label = format!("kind=\"{kind}\"");
+        let counts = metrics
+            .lines()
+            .filter(|line| line.contains("reconcile_total{") && line.contains(&label));
+        counts
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+            .sum()
+    }
+
+    /// Changes an annotation of the NestedControlPlane that means nothing, and waits until the
+    /// manager has looked at it.
+    pub async fn look_again(&self, world: &World) {
+        let before = self.passes("NestedControlPlane").await;
+        let patch = json!({"metadata": {"annotations": {"example.com/touched": before.to_string()}}});
+        world.merge::<capn_api::NestedControlPlane>("tenant", &patch).await;
+        world
+            .wait("the manager to look again", async || {
+                (self.passes("NestedControlPlane").await > before).then_some(())
+            })
+            .await;
+    }
+
+    async fn http(&self, path: &str) -> Option<String> {
+        let ask = async {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.health)).await.ok()?;
+            let request = format!("GET {path} HTTP/1.1\r\nHost: manager\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.ok()?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.ok()?;
+            answer.starts_with("HTTP/1.1 200").then_some(answer)
+        };
+        tokio::time::timeout(Duration::from_secs(10), ask).await.ok()?
+    }
+}

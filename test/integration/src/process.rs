@@ -1,0 +1,131 @@
+//! Programs that run beside the tests. They end with the value that stands for them, and at the
+//! latest with the test binary, however that ends.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        Mutex, OnceLock,
+        mpsc::{Sender, channel},
+    },
+    thread,
+};
+
+/// A program that runs.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Mutex<Child>,
+    pub(crate) log: PathBuf,
+}
+
+type Order = (Command, Sender<std::io::Result<Child>>);
+
+/// Linux ends a child when the *thread* that started it ends, so all are started by one that stays.
+fn starter() -> &'static Mutex<Sender<Order>> {
+    static STARTER: OnceLock<Mutex<Sender<Order>>> = OnceLock::new();
+    STARTER.get_or_init(|| {
+        let (orders, work) = channel::<Order>();
+        thread::spawn(move || {
+            for (mut command, reply) in work {
+                let _ = reply.send(command.spawn());
+            }
+        });
+        Mutex::new(orders)
+    })
+}
+
+impl Process {
+    /// Starts `program` with its output in `log`, to which it appends.
+    pub(crate) fn start(program: &Path, log: &Path, prepare: impl FnOnce(&mut Command)) -> Self {
+        let output = File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .expect("the log cannot be written");
+        // setpriv stands in for prctl(PR_SET_PDEATHSIG), which is unsafe code in Rust.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+        prepare(&mut command);
+        command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().expect("no second handle of the log"))
+            .stderr(output);
+        let (reply, child) = channel();
+        starter()
+            .lock()
+            .expect("starter")
+            .send((command, reply))
+            .expect("starter ended");
+        let child = child.recv().expect("starter ended").unwrap_or_else(|error| {
+            panic!(
+                "cannot start {} through setpriv (package util-linux): {error}",
+                program.display()
+            )
+        });
+        Self {
+            child: Mutex::new(child),
+            log: log.to_owned(),
+        }
+    }
+
+    /// How it ended, when it has.
+    pub(crate) fn ended(&self) -> Option<ExitStatus> {
+        self.child.lock().expect("child").try_wait().expect("child")
+    }
+
+    /// Ends it at once, as a crash would.
+    pub(crate) fn kill(&self) {
+        let mut child = self.child.lock().expect("child");
+        // It may have ended by itself.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub(crate) fn terminate(&self) -> ExitStatus {
+        let mut child = self.child.lock().expect("child");
+        let pid = child.id().to_string();
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .expect("kill does not run");
+        child.wait().expect("child")
+    }
+
+    /// The last lines of its log.
+    pub(crate) fn last_words(&self) -> String {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A port that is free now.
+pub(crate) fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("no port is free");
+    listener.local_addr().expect("a bound listener has an address").port()
+}
+
+/// Removes a folder once this process has ended, however it ends: what waits for it is a shell at
+/// the other end of a pipe.
+pub(crate) fn remove_at_the_end(folder: &Path) {
+    let mut command = Command::new("sh");
+    // Other processes die at the same moment and may still write for a little.
+    command
+        .args(["-c", "read -r _; until rm -rf -- \"$0\"; do sleep 0.1; done"])
+        .arg(folder);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let child = command.spawn().expect("sh does not run");
+    // Its pipe must stay open as long as this process lives.
+    std::mem::forget(child);
+}

@@ -1,0 +1,115 @@
+//! The objects of a tenant without what differs from world to world (UIDs, times, addresses, key
+//! material), to compare two worlds that should be the same.
+
+use crate::World;
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    core::v1::{Secret, Service},
+    policy::v1::PodDisruptionBudget,
+};
+use kube::{Resource, ResourceExt};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// The objects of the world's namespace, by `Kind/name`.
+pub async fn snapshot(world: &World) -> BTreeMap<String, Value> {
+    let services = world.list::<Service>().await;
+    let mut names: Vec<(String, String)> = services
+        .iter()
+        .filter_map(|service| {
+            let address = service
+                .spec
+                .as_ref()?
+                .cluster_ip
+                .clone()
+                .filter(|address| address != "None")?;
+            Some((address, format!("(address of {})", service.name_any())))
+        })
+        .collect();
+    names.push((world.namespace.clone(), "(namespace)".into()));
+    // Longest first: one address may begin with another.
+    names.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
+    let mut all = BTreeMap::new();
+    add(&mut all, &names, services);
+    add(&mut all, &names, world.list::<Deployment>().await);
+    add(&mut all, &names, world.list::<StatefulSet>().await);
+    add(&mut all, &names, world.list::<PodDisruptionBudget>().await);
+    add(&mut all, &names, world.list::<capn_api::NestedControlPlane>().await);
+    add(&mut all, &names, world.list::<Secret>().await);
+    all
+}
+
+fn add<K: Resource<DynamicType = ()> + Serialize>(
+    all: &mut BTreeMap<String, Value>,
+    names: &[(String, String)],
+    objects: Vec<K>,
+) {
+    for object in objects {
+        let mut value = serde_json::to_value(&object).expect("an object is JSON");
+        let kind = K::kind(&());
+        clean(&mut value);
+        if kind == "Secret"
+            && let Some(data) = value["data"].as_object_mut()
+        {
+            data.values_mut().for_each(|value| *value = json!("(key material)"));
+        }
+        let mut text = value.to_string();
+        for (from, to) in names {
+            text = text.replace(from, to);
+        }
+        let key = format!("{kind}/{}", object.meta().name.as_deref().unwrap_or_default());
+        all.insert(key, serde_json::from_str(&text).expect("still JSON"));
+    }
+}
+
+/// Fields that say when and by whom, not what.
+const NOISE: [&str; 9] = [
+    "uid",
+    "resourceVersion",
+    "creationTimestamp",
+    "managedFields",
+    "generation",
+    "observedGeneration",
+    "lastTransitionTime",
+    "controlplane.cluster.x-k8s.io/authorities",
+    "example.com/touched",
+];
+
+fn clean(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|key, _| !NOISE.contains(&key.as_str()));
+            fields.values_mut().for_each(clean);
+        }
+        Value::Array(items) => items.iter_mut().for_each(clean),
+        _ => {}
+    }
+}
+
+/// Where two snapshots differ, for people; empty when they are the same.
+pub fn difference(expected: &BTreeMap<String, Value>, found: &BTreeMap<String, Value>) -> String {
+    let mut lines = Vec::new();
+    compare("", &json!(expected), &json!(found), &mut lines);
+    lines.join("\n")
+}
+
+fn compare(path: &str, expected: &Value, found: &Value, lines: &mut Vec<String>) {
+    match (expected, found) {
+        (Value::Object(expected), Value::Object(found)) => {
+            let keys: std::collections::BTreeSet<_> = expected.keys().chain(found.keys()).collect();
+            for key in keys {
+                let of =
+                    |fields: &serde_json::Map<String, Value>| fields.get(key).cloned().unwrap_or(json!("(absent)"));
+                compare(&format!("{path}/{key}"), &of(expected), &of(found), lines);
+            }
+        }
+        (Value::Array(expected), Value::Array(found)) if expected.len() == found.len() => {
+            for (index, (expected, found)) in expected.iter().zip(found).enumerate() {
+                compare(&format!("{path}/{index}"), expected, found, lines);
+            }
+        }
+        _ if expected != found => lines.push(format!("{path}: expected {expected}, found {found}")),
+        _ => {}
+    }
+}

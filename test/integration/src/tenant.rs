@@ -1,0 +1,147 @@
+//! Stands in for a tenant's API server: listens on the tenant's Service address with the
+//! certificate that the manager issued, lets in who has one of the tenant's authority, and stores
+//! what it is told to, unchecked.
+
+use crate::{World, certificates::Pair, tls, world::CLUSTER};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use k8s_openapi::api::core::v1::{Secret, Service};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    sync::{Arc, Mutex},
+};
+use tokio::{
+    net::TcpListener,
+    task::{JoinHandle, JoinSet},
+};
+
+type Store = Arc<Mutex<BTreeMap<String, Value>>>;
+
+/// A stand-in for a tenant's API server; it ends when this is dropped.
+#[derive(Debug)]
+pub struct TenantApiServer {
+    store: Store,
+    task: JoinHandle<()>,
+}
+
+impl Drop for TenantApiServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl TenantApiServer {
+    /// Waits for the Service and the certificates of Cluster `tenant`, and serves.
+    pub async fn start(world: &World) -> Self {
+        let service = world
+            .wait_for::<Service>(&format!("{CLUSTER}-apiserver"), "with an address", |service| {
+                service.spec.as_ref().is_some_and(|spec| spec.cluster_ip.is_some())
+            })
+            .await;
+        let spec = service.spec.unwrap_or_default();
+        let (address, port) = (
+            spec.cluster_ip.unwrap_or_default(),
+            spec.ports.unwrap_or_default()[0].port,
+        );
+        let leaf = format!("{CLUSTER}-apiserver");
+        let secret = world
+            .wait_for::<Secret>(&leaf, "with a certificate", |s| text(s, "apiserver.crt").is_some())
+            .await;
+        let ca = world.secret(&format!("{CLUSTER}-ca")).await;
+        let pair = Pair {
+            certificate: text(&secret, "apiserver.crt").expect("just seen"),
+            key: text(&secret, "apiserver.key").expect("a key beside its certificate"),
+        };
+        let acceptor = tls::acceptor(&pair, &text(&ca, "tls.crt").expect("an authority has a certificate"));
+        let listener = TcpListener::bind(format!("{address}:{port}")).await;
+        let listener = listener.unwrap_or_else(|error| panic!("cannot listen on {address}:{port}: {error}"));
+        let store = Store::default();
+        let served = store.clone();
+        let task = tokio::spawn(async move {
+            // Connections end with the server.
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, store) = (acceptor.clone(), served.clone());
+                connections.spawn(async move {
+                    // Who is not let in ends the connection; that is the client's to report.
+                    let Ok(stream) = acceptor.accept(stream).await else {
+                        return;
+                    };
+                    let answer = service_fn(|request| answer(store.clone(), request));
+                    let _ = http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), answer)
+                        .await;
+                });
+            }
+        });
+        Self { store, task }
+    }
+
+    /// What was stored, by path of its URL.
+    pub fn objects(&self) -> BTreeMap<String, Value> {
+        self.store.lock().expect("store").clone()
+    }
+}
+
+async fn answer(store: Store, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (method, mut path) = (request.method().clone(), request.uri().path().to_owned());
+    let body = request
+        .into_body()
+        .collect()
+        .await
+        .map(|body| body.to_bytes())
+        .unwrap_or_default();
+    let mut sent: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if method == Method::POST {
+        path = format!("{path}/{}", sent["metadata"]["name"].as_str().unwrap_or_default());
+    }
+    let mut store = store.lock().expect("store");
+    let known = store.get(&path).cloned();
+    let (status, value) = match (&method, known) {
+        (&Method::GET, _) if path == "/readyz" || path == "/livez" => (StatusCode::OK, json!("ok")),
+        (&Method::GET, Some(known)) => (StatusCode::OK, known),
+        (&Method::POST, Some(_)) => failure(StatusCode::CONFLICT, "AlreadyExists", &path),
+        (&Method::POST | &Method::PATCH | &Method::PUT, _) => {
+            sent["metadata"]["uid"] = json!(path);
+            sent["metadata"]["resourceVersion"] = json!((store.len() + 1).to_string());
+            store.insert(path, sent.clone());
+            (
+                if method == Method::POST {
+                    StatusCode::CREATED
+                } else {
+                    StatusCode::OK
+                },
+                sent,
+            )
+        }
+        (&Method::DELETE, Some(known)) => {
+            store.remove(&path);
+            (StatusCode::OK, known)
+        }
+        _ => failure(StatusCode::NOT_FOUND, "NotFound", &path),
+    };
+    let response = Response::builder()
+        .status(status)
+        .header("content-type", "application/json");
+    Ok(response.body(Full::from(value.to_string())).expect("a response"))
+}
+
+fn failure(status: StatusCode, reason: &str, path: &str) -> (StatusCode, Value) {
+    let message = format!("{path}: {reason}");
+    let code = status.as_u16();
+    let kind = json!({"apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure",
+        "reason": reason, "message": message, "code": code});
+    (status, kind)
+}
+
+fn text(secret: &Secret, key: &str) -> Option<String> {
+    String::from_utf8(secret.data.as_ref()?.get(key)?.0.clone()).ok()
+}

@@ -1,0 +1,52 @@
+//! What the API server refuses at `kubectl apply`, with a sentence that says what to write, and
+//! what it takes. No manager runs.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod crds;
+mod immutable;
+mod kubevirt;
+mod nested_control_plane;
+mod pods;
+
+use capn_integration::World;
+use serde_json::{Value, json};
+
+/// A NestedControlPlane with version v1.36.3 and these fields of its spec.
+fn control_plane(spec: &Value) -> Value {
+    let mut object = json!({
+        "apiVersion": "controlplane.cluster.x-k8s.io/v1alpha1", "kind": "NestedControlPlane",
+        "metadata": {"name": "tenant"}, "spec": {"version": "v1.36.3"},
+    });
+    for (key, value) in spec.as_object().unwrap() {
+        object["spec"][key] = value.clone();
+    }
+    object
+}
+
+/// Checks that each spec is refused with all of these words.
+async fn refused(world: &World, cases: &[(Value, &[&str])]) {
+    let mut wrong = Vec::new();
+    for (spec, words) in cases {
+        let why = world.refused(&control_plane(spec)).await;
+        wrong.extend(
+            words
+                .iter()
+                .filter(|word| !why.contains(**word))
+                .map(|word| format!("{spec}: {word:?} is not in: {why}")),
+        );
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Checks that each spec is taken.
+async fn taken(world: &World, specs: &[Value]) {
+    for spec in specs {
+        let params = kube::api::PatchParams::apply("a-person")
+            .force()
+            .validation_strict()
+            .dry_run();
+        let answer = world.try_apply(&control_plane(spec), &params).await;
+        assert!(answer.is_ok(), "{spec}: {answer:?}");
+    }
+}

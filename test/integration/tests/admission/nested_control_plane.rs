@@ -1,0 +1,323 @@
+//! Fields of a NestedControlPlane beside those of its pods.
+
+use super::{control_plane, refused, taken};
+use capn_api::NestedControlPlane;
+use capn_integration::{difference, run};
+use serde_json::{Value, json};
+
+#[test]
+fn a_version_that_is_no_semantic_version_is_told_how_to_write_it() {
+    run(async |world| {
+        let versions = ["latest", "v1.36", "1", "v1.36.03", "v1.36.3 ", "vv1.36.3", "v1.36.3-"];
+        let cases: Vec<(Value, &[&str])> = versions
+            .iter()
+            .map(|version| {
+                (
+                    json!({"version": version}),
+                    &["version must be a semantic version: write it like v1.36.3"][..],
+                )
+            })
+            .collect();
+        refused(world, &cases).await;
+        refused(world, &[(json!({"version": ""}), &["spec.version"])]).await;
+    });
+}
+
+#[test]
+fn a_version_may_lack_its_v_and_carry_a_suffix() {
+    run(async |world| {
+        let versions = [
+            "1.36.3",
+            "v1.36.3",
+            "v1.36.0-rc.1",
+            "v1.36.3+vendor.1",
+            "1.36.3-alpha.1+build",
+        ];
+        taken(world, &versions.map(|version| json!({"version": version}))).await;
+    });
+}
+
+#[test]
+fn a_control_plane_without_version_is_told_that_it_is_missing() {
+    run(async |world| {
+        let mut object = control_plane(&json!({}));
+        object["spec"] = json!({});
+        let why = world.refused(&object).await;
+        assert!(why.contains("spec.version: Required value"), "{why}");
+    });
+}
+
+#[test]
+fn replicas_below_one_are_told_to_delete_the_cluster_instead() {
+    run(async |world| {
+        let words: &[&str] = &["replicas must be 1 or more", "delete its Cluster"];
+        refused(
+            world,
+            &[(json!({"replicas": 0}), words), (json!({"replicas": -1}), words)],
+        )
+        .await;
+        taken(
+            world,
+            &[json!({"replicas": 1}), json!({"replicas": 2}), json!({"replicas": 5})],
+        )
+        .await;
+    });
+}
+
+#[test]
+fn etcd_takes_one_or_three_members() {
+    run(async |world| {
+        let etcd = |replicas: i32| json!({"datastore": {"etcd": {"replicas": replicas}}});
+        let words: &[&str] = &["datastore.etcd.replicas must be odd", "set 1 or 3"];
+        refused(world, &[-1, 0, 2, 4, 5].map(|replicas| (etcd(replicas), words))).await;
+        taken(
+            world,
+            &[
+                etcd(1),
+                etcd(3),
+                json!({"datastore": {"etcd": {}}}),
+                json!({"datastore": {}}),
+            ],
+        )
+        .await;
+    });
+}
+
+#[test]
+fn a_node_port_without_a_host_is_told_to_write_one() {
+    run(async |world| {
+        let words: &[&str] = &[
+            "endpoint.type NodePort needs endpoint.host",
+            "write the address or name",
+        ];
+        refused(world, &[(json!({"endpoint": {"type": "NodePort"}}), words)]).await;
+        taken(
+            world,
+            &[
+                json!({"endpoint": {"type": "NodePort", "host": "192.0.2.1"}}),
+                json!({"endpoint": {"type": "NodePort"}, "controlPlaneEndpoint": {"host": "192.0.2.1", "port": 30443}}),
+            ],
+        )
+        .await;
+    });
+}
+
+#[test]
+fn an_endpoint_port_out_of_range_is_told_the_range() {
+    run(async |world| {
+        let port = |port: i32| json!({"endpoint": {"port": port}});
+        let node = |port: i32| json!({"endpoint": {"type": "NodePort", "host": "node.example.com", "port": port}});
+        let any: &[&str] = &["endpoint.port must be between 1 and 65535"];
+        let node_words: &[&str] = &["write a number between 30000 and 32767, or leave it out"];
+        refused(world, &[(port(0), any), (port(-1), any), (port(65536), any)]).await;
+        refused(
+            world,
+            &[
+                (node(6443), node_words),
+                (node(29999), node_words),
+                (node(32768), node_words),
+            ],
+        )
+        .await;
+        let published = |port: i32| json!({"controlPlaneEndpoint": {"host": "192.0.2.1", "port": port}});
+        let published_words: &[&str] = &["port must be between 1 and 65535"];
+        refused(
+            world,
+            &[(published(-1), published_words), (published(65536), published_words)],
+        )
+        .await;
+        taken(
+            world,
+            &[
+                port(1),
+                port(443),
+                port(65535),
+                node(30000),
+                node(32767),
+                published(6443),
+            ],
+        )
+        .await;
+    });
+}
+
+#[test]
+fn an_unknown_endpoint_type_is_told_the_three_that_there_are() {
+    run(async |world| {
+        let words: &[&str] = &["ClusterIP", "NodePort", "LoadBalancer"];
+        refused(world, &[(json!({"endpoint": {"type": "Ingress"}}), words)]).await;
+    });
+}
+
+#[test]
+fn a_load_balancer_class_needs_a_load_balancer() {
+    run(async |world| {
+        let words: &[&str] = &["endpoint.loadBalancerClass needs endpoint.type LoadBalancer"];
+        let class = |type_: Value| {
+            let mut endpoint = json!({"loadBalancerClass": "example.com/lb", "host": "192.0.2.1"});
+            if type_ != Value::Null {
+                endpoint["type"] = type_;
+            }
+            json!({"endpoint": endpoint})
+        };
+        refused(world, &[(class(Value::Null), words), (class(json!("NodePort")), words)]).await;
+        taken(world, &[class(json!("LoadBalancer"))]).await;
+    });
+}
+
+#[test]
+fn the_life_of_certificates_is_told_its_bounds() {
+    run(async |world| {
+        let certificates = |value: Value| json!({"certificates": value});
+        let validity: &[&str] = &["certificates.validity must be at least 1h, such as 8760h"];
+        let renew: &[&str] = &["certificates.renewBefore must be shorter than certificates.validity"];
+        let form: &[&str] = &["spec.certificates.validity"];
+        refused(
+            world,
+            &[
+                (certificates(json!({"validity": "59m"})), validity),
+                (certificates(json!({"validity": "0h"})), validity),
+                (certificates(json!({"validity": "10h", "renewBefore": "10h"})), renew),
+                (certificates(json!({"validity": "10h", "renewBefore": "11h"})), renew),
+                (certificates(json!({"validity": "1y"})), form),
+                (certificates(json!({"validity": "-10h"})), form),
+                (certificates(json!({"validity": ""})), form),
+            ],
+        )
+        .await;
+        taken(
+            world,
+            &[
+                certificates(json!({"validity": "1h"})),
+                certificates(json!({"validity": "8760h", "renewBefore": "2920h30m"})),
+                certificates(json!({"renewBefore": "100h"})),
+                certificates(json!({"certSANs": ["api.example.com", "192.0.2.1"]})),
+            ],
+        )
+        .await;
+    });
+}
+
+#[test]
+fn a_renewal_before_the_default_validity_has_begun_is_refused() {
+    run(async |world| {
+        let words: &[&str] = &["certificates.renewBefore"];
+        refused(world, &[(json!({"certificates": {"renewBefore": "8761h"}}), words)]).await;
+    });
+}
+
+#[test]
+fn an_image_repository_with_a_scheme_or_a_trailing_slash_is_told_how_to_write_it() {
+    run(async |world| {
+        let words: &[&str] = &["imageRepository must be a registry and path without scheme and trailing slash"];
+        let repository = |text: &str| json!({"imageRepository": text});
+        refused(
+            world,
+            &[
+                (repository("https://registry.example.com/kubernetes"), words),
+                (repository("registry.example.com/kubernetes/"), words),
+                (repository(""), words),
+            ],
+        )
+        .await;
+        taken(
+            world,
+            &[
+                repository("registry.example.com:5000/kubernetes"),
+                repository("registry.k8s.io"),
+            ],
+        )
+        .await;
+    });
+}
+
+#[test]
+fn a_field_that_nothing_implements_is_refused() {
+    run(async |world| {
+        let words: &[&str] = &["replicaCount"];
+        refused(
+            world,
+            &[
+                (json!({"replicaCount": 1}), words),
+                (json!({"datastore": {"etcd": {"replicaCount": 1}}}), words),
+            ],
+        )
+        .await;
+    });
+}
+
+#[test]
+fn version_alone_is_enough_and_gets_one_replica() {
+    run(async |world| {
+        let live = world.apply(&control_plane(&json!({}))).await;
+        assert_eq!(live["spec"], json!({"version": "v1.36.3", "replicas": 1}));
+    });
+}
+
+#[test]
+fn what_is_stored_survives_our_types_without_loss() {
+    run(async |world| {
+        let live = world.apply(&control_plane(&everything())).await;
+        let typed: NestedControlPlane = serde_json::from_value(live.clone()).unwrap();
+        let again = serde_json::to_value(&typed).unwrap();
+        let spec = |object: &Value| std::collections::BTreeMap::from([("spec".to_owned(), object["spec"].clone())]);
+        assert_eq!(
+            difference(&spec(&live), &spec(&again)),
+            "",
+            "what is read differs from what is stored"
+        );
+        assert_eq!(
+            difference(&spec(&control_plane(&everything())), &spec(&live)),
+            "",
+            "what is stored differs from what was sent"
+        );
+    });
+}
+
+/// Every field of the spec.
+fn everything() -> Value {
+    let container = |name: &str| {
+        json!({
+            "image": format!("registry.example.com/{name}:v1"),
+            "resources": {"requests": {"cpu": "100m", "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
+            "extraArgs": [{"name": "v", "value": "2"}, {"name": "v", "value": "3"}],
+            "extraVolumes": [{"name": "policy", "mountPath": "/etc/kubernetes/policy", "subPath": "a", "readOnly": true,
+                "configMap": {"name": "policy", "items": [{"key": "a", "path": "b"}], "optional": true}}],
+        })
+    };
+    json!({
+        "version": "v1.36.3",
+        "replicas": 3,
+        "controlPlaneEndpoint": {"host": "api.example.com", "port": 443},
+        "endpoint": {"type": "LoadBalancer", "host": "api.example.com", "port": 443, "annotations": {"a": "b"},
+            "loadBalancerClass": "example.com/lb"},
+        "datastore": {"etcd": {"replicas": 3, "storage": {"size": "10Gi", "storageClassName": "fast"},
+            "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain"},
+            "image": "registry.example.com/etcd:v3", "resources": {"requests": {"cpu": "1"}},
+            "extraArgs": [{"name": "quota-backend-bytes", "value": "1"}]}},
+        "apiServer": container("kube-apiserver"),
+        "controllerManager": container("kube-controller-manager"),
+        "scheduler": container("kube-scheduler"),
+        "addons": {"coreDNS": {"enabled": false, "image": "registry.example.com/coredns:v1"}, "kubeProxy": {"enabled": true}},
+        "podTemplate": {
+            "metadata": {"labels": {"a": "b"}, "annotations": {"c": "d"}},
+            "nodeSelector": {"kubernetes.io/os": "linux"},
+            "tolerations": [{"key": "k", "operator": "Exists", "effect": "NoSchedule", "tolerationSeconds": 5}],
+            "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{
+                "labelSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]},
+                "topologyKey": "kubernetes.io/hostname"}]}},
+            "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule",
+                "labelSelector": {"matchLabels": {"a": "b"}}, "matchLabelKeys": ["pod-template-hash"]}],
+            "priorityClassName": "system-cluster-critical",
+            "runtimeClassName": "gvisor",
+            "containers": [{"name": "agent", "image": "registry.example.com/agent:v1", "args": ["-v"],
+                "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
+                "ports": [{"containerPort": 9000, "name": "metrics", "protocol": "TCP"}],
+                "securityContext": {"runAsUser": 1000, "capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}}}],
+        },
+        "imageRepository": "registry.example.com/kubernetes",
+        "imagePullSecrets": [{"name": "pull"}],
+        "certificates": {"validity": "8760h", "renewBefore": "2920h", "certSANs": ["api.example.com"]},
+        "rollout": {"after": "2026-01-01T00:00:00Z"},
+    })
+}

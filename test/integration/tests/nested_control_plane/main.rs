@@ -1,0 +1,53 @@
+//! The control plane provider against an API server without nodes: what it makes of a
+//! NestedControlPlane, rule by rule of Cluster API's control plane contract.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod authorities;
+mod contract;
+mod deletion;
+mod endpoint;
+mod objects;
+mod paused;
+mod scope;
+mod silence;
+mod versions;
+
+use capn_integration::{Kubelet, Manager, TenantApiServer, World};
+use k8s_openapi::api::core::v1::Secret;
+use serde_json::Value;
+
+/// A control plane that is up, and everything that plays a part in it.
+struct Running {
+    manager: Manager,
+    tenant: TenantApiServer,
+    _kubelet: Kubelet,
+}
+
+/// Starts everything for a Cluster and a NestedControlPlane with these fields, and waits until it
+/// is available.
+async fn running(world: &World, cluster: Value, control_plane: Value) -> Running {
+    let manager = Manager::start(world).await;
+    world.cluster(cluster).await;
+    world.control_plane(control_plane).await;
+    running_of(world, manager).await
+}
+
+/// Plays nodes and tenant for what a manager makes, and waits until it is available.
+async fn running_of(world: &World, manager: Manager) -> Running {
+    let tenant = TenantApiServer::start(world).await;
+    let kubelet = Kubelet::start(world);
+    world.wait_condition("Available", "True").await;
+    Running {
+        manager,
+        tenant,
+        _kubelet: kubelet,
+    }
+}
+
+/// A text in a Secret.
+fn text(secret: &Secret, key: &str) -> String {
+    let value = secret.data.as_ref().and_then(|data| data.get(key));
+    let value = value.unwrap_or_else(|| panic!("Secret {:?} has no {key}", secret.metadata.name));
+    String::from_utf8(value.0.clone()).unwrap()
+}

@@ -1,0 +1,106 @@
+//! Several instances of the provider: `--namespace`, `--watch-filter`, and a Lease.
+
+use capn_api::NestedControlPlane;
+use capn_integration::{Manager, Options, World, run};
+use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease};
+use serde_json::json;
+
+#[test]
+fn a_manager_of_one_namespace_leaves_the_others_alone() {
+    run(async |world| {
+        let other = world.beside().await;
+        let manager = Manager::start(world).await;
+        let mark = world.mark();
+        other.tenant().await;
+        world.tenant().await;
+        world
+            .wait_for::<Deployment>("tenant-control-plane", "to be there", |_| true)
+            .await;
+        assert_eq!(other.writes(&manager.user, mark), []);
+        assert_eq!(other.ncp().await.status, None);
+    });
+}
+
+#[test]
+fn a_manager_with_a_watch_filter_leaves_objects_without_its_label_alone() {
+    run(async |world| {
+        let mut options = Options::default();
+        options.args.push("--watch-filter=mine".into());
+        let manager = Manager::start_with(world, options).await;
+        let mark = world.mark();
+        world.tenant().await;
+        let label = |value: &str| json!({"metadata": {"labels": {"cluster.x-k8s.io/watch-filter": value}}});
+        world.merge::<NestedControlPlane>("tenant", &label("theirs")).await;
+        // What it does look at comes later, so all before has passed it by.
+        let made = mine(world).await;
+        world
+            .wait_for::<NestedControlPlane>(&made, "with a status", |ncp| ncp.status.is_some())
+            .await;
+        let touched: Vec<_> = world
+            .writes(&manager.user, mark)
+            .into_iter()
+            .filter(|write| write.name != made)
+            .collect();
+        assert_eq!(touched, []);
+        world.merge::<NestedControlPlane>("tenant", &label("mine")).await;
+        world
+            .wait_for::<Deployment>("tenant-control-plane", "to be there", |_| true)
+            .await;
+    });
+}
+
+/// A NestedControlPlane with the label that the manager looks for, which no Cluster owns.
+async fn mine(world: &World) -> String {
+    let labels = json!({"cluster.x-k8s.io/watch-filter": "mine"});
+    world
+        .apply(&json!({
+            "apiVersion": "controlplane.cluster.x-k8s.io/v1alpha1", "kind": "NestedControlPlane",
+            "metadata": {"name": "mine", "labels": labels}, "spec": {"version": "v1.36.3"},
+        }))
+        .await;
+    "mine".into()
+}
+
+#[test]
+fn of_two_managers_with_a_lease_one_works_and_the_other_takes_over_when_it_ends() {
+    run(async |world| {
+        let options = || Options {
+            args: vec![
+                "--leader-elect".into(),
+                format!("--leader-election-namespace={}", world.namespace),
+            ],
+            ..Options::default()
+        };
+        let mark = world.mark();
+        let first = Manager::start_with(world, options()).await;
+        let held = |lease: &Lease| lease.spec.as_ref().is_some_and(|spec| spec.holder_identity.is_some());
+        let lease = world
+            .wait_for::<Lease>("controller-leader-election-capn", "held", held)
+            .await;
+        let holder = lease.spec.unwrap().holder_identity;
+        let second = Manager::start_with(world, options()).await;
+        world.tenant().await;
+        world
+            .wait_for::<Deployment>("tenant-control-plane", "to be there", |_| true)
+            .await;
+        assert_eq!(world.writes(&second.user, mark), []);
+        assert!(
+            first.terminate().success(),
+            "a manager that is asked to end does so without an error"
+        );
+        world
+            .wait_for::<Lease>("controller-leader-election-capn", "held by the other", |lease| {
+                let now = lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone());
+                now.is_some_and(|now| !now.is_empty() && Some(now) != holder)
+            })
+            .await;
+        world
+            .merge::<NestedControlPlane>("tenant", &json!({"spec": {"replicas": 2}}))
+            .await;
+        world
+            .wait_for::<Deployment>("tenant-control-plane", "two replicas", |deployment| {
+                deployment.spec.as_ref().is_some_and(|spec| spec.replicas == Some(2))
+            })
+            .await;
+    });
+}

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Format, lints, licenses and sources of dependencies, and that generated files are fresh.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
+: "${CAPN_CACHE:?run make lint}" "${CARGO_TARGET_DIR:?}"
+# shellcheck source=lab/versions.env
+. test/lab/versions.env
+
+cargo fmt --all --check
+shellcheck --external-sources .ci/run config/*.sh test/*.sh test/*/*.sh test/lab/lab
+cargo clippy --workspace --all-targets --locked -- --deny warnings
+
+deny=$CAPN_CACHE/tools/cargo-deny-$CARGO_DENY_VERSION
+if [[ ! -x $deny/bin/cargo-deny ]]; then
+  echo "building cargo-deny $CARGO_DENY_VERSION ..."
+  cargo install --quiet --locked --root "$deny" --target-dir "$CARGO_TARGET_DIR/cargo-deny" "cargo-deny@$CARGO_DENY_VERSION"
+  rm -rf "$CARGO_TARGET_DIR/cargo-deny"
+fi
+"$deny/bin/cargo-deny" --all-features check bans licenses sources
+
+fresh=$(mktemp -d)
+trap 'rm -rf "$fresh"' EXIT
+cargo run --quiet --locked --package capn-api --bin crdgen "$fresh/crd"
+cargo run --quiet --locked --package capn-controllers --bin rbacgen "$fresh/rbac"
+for file in $(cd "$fresh" && find . -type f); do
+  diff -u "config/$file" "$fresh/$file" >&2 || { echo "config/$file is stale: run make generate" >&2; exit 1; }
+done

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Builds the stand-in for KubeVirt and its two images into the cache: the controller's and the launcher's. Does nothing when
+# nothing changed. Prints the paths of the two tars.
+#
+#   build-images.sh           CAPN_PROFILE=dev for a quick build without optimization
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+export CAPN_CACHE=${CAPN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cluster-api-provider-nested}
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CAPN_CACHE/target}
+profile=${CAPN_PROFILE:-release}
+folder=$profile
+[[ $profile != dev ]] || folder=debug
+
+missing=$(while read -r package; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || printf '%s ' "$package"
+done <"$here/packages.txt")
+[[ -z $missing ]] || { echo "vm-runner: install first: apt-get install $missing" >&2; exit 1; }
+
+(cd "$root" && cargo build --quiet --locked --profile "$profile" -p capn-vm-runner)
+binary=$CARGO_TARGET_DIR/$folder/capn-vm-runner
+
+"$here/../lab/image.sh" --tag localhost/capn/vm-runner:dev \
+    --binary "$binary:/capn-vm-runner" --entrypoint /capn-vm-runner --user 65532:65532
+
+# qemu with what a q35 machine of virtio, SATA and SCSI devices needs: its firmware, and the accelerators, which are modules.
+modules=/usr/lib/x86_64-linux-gnu/qemu
+launcher=(
+    --binary "$binary:/capn-vm-runner"
+    --binary /usr/bin/qemu-system-x86_64:/usr/bin/qemu-system-x86_64
+    --binary /usr/bin/qemu-img:/usr/bin/qemu-img
+    --binary /usr/bin/genisoimage:/usr/bin/genisoimage
+    --binary "$(PATH=$PATH:/usr/sbin:/sbin type -P ip):/usr/bin/ip"
+    --copy /bin/busybox:/bin/busybox:755
+    --copy /usr/share/seabios/bios-256k.bin:/usr/share/seabios/bios-256k.bin:644
+)
+for module in "$modules"/accel-*.so; do
+    [[ ! -e $module ]] || launcher+=(--binary "$module:$module")
+done
+"$here/../lab/image.sh" --tag localhost/capn/vm-launcher:dev "${launcher[@]}" --entrypoint /capn-vm-runner --cmd launch
