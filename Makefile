@@ -39,3 +39,7 @@ release: ## Make the release layout and the manager image
 .PHONY: bench-boot
 bench-boot: ## Time a tenant's start against a bare start of etcd and kube-apiserver
 	@test/bench/boot.sh
+
+.PHONY: bench-many
+bench-many: ## Time twenty tenants that start at once, and their end
+	@test/bench/many.sh

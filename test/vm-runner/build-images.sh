@@ -7,7 +7,8 @@ set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-export CAPN_CACHE=${CAPN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cluster-api-provider-nested}
+# shellcheck source=../lab/lib.sh
+. "$root/test/lab/lib.sh"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CAPN_CACHE/target}
 profile=${CAPN_PROFILE:-release}
 folder=$profile
@@ -16,12 +17,13 @@ folder=$profile
 missing=$(while read -r package; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || printf '%s ' "$package"
 done <"$here/packages.txt")
-[[ -z $missing ]] || { echo "vm-runner: install first: apt-get install $missing" >&2; exit 1; }
+[[ -z $missing ]] || die "vm-runner needs packages: apt-get install $missing"
+"$LAB_DIR/binaries.sh" pause >&2
 
 (cd "$root" && cargo build --quiet --locked --profile "$profile" -p capn-vm-runner)
 binary=$CARGO_TARGET_DIR/$folder/capn-vm-runner
 
-"$here/../lab/image.sh" --tag localhost/capn/vm-runner:dev \
+"$LAB_DIR/image.sh" --tag localhost/capn/vm-runner:dev \
     --binary "$binary:/capn-vm-runner" --entrypoint /capn-vm-runner --user 65532:65532
 
 # qemu with what a q35 machine of virtio, SATA and SCSI devices needs: its firmware, and the accelerators, which are modules.
@@ -31,11 +33,13 @@ launcher=(
     --binary /usr/bin/qemu-system-x86_64:/usr/bin/qemu-system-x86_64
     --binary /usr/bin/qemu-img:/usr/bin/qemu-img
     --binary /usr/bin/genisoimage:/usr/bin/genisoimage
-    --binary "$(PATH=$PATH:/usr/sbin:/sbin type -P ip):/usr/bin/ip"
-    --copy /bin/busybox:/bin/busybox:755
+    --binary "$(type -P ip):/usr/bin/ip"
+    --binary "$BIN_PAUSE/pause:/usr/local/bin/disk-holder"
+    --busybox all
+    --copy /usr/share/qemu/kvmvapic.bin:/usr/share/qemu/kvmvapic.bin:644
     --copy /usr/share/seabios/bios-256k.bin:/usr/share/seabios/bios-256k.bin:644
 )
 for module in "$modules"/accel-*.so; do
     [[ ! -e $module ]] || launcher+=(--binary "$module:$module")
 done
-"$here/../lab/image.sh" --tag localhost/capn/vm-launcher:dev "${launcher[@]}" --entrypoint /capn-vm-runner --cmd launch
+"$LAB_DIR/image.sh" --tag localhost/capn/vm-launcher:dev "${launcher[@]}" --entrypoint /capn-vm-runner --cmd launch

@@ -7,8 +7,11 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
-cache=${CAPN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cluster-api-provider-nested}
-version=${KUBERNETES_VERSION:-v1.36.3}
+wanted=${KUBERNETES_VERSION:-}
+# shellcheck source=../lab/lib.sh
+. "$here/../lab/lib.sh"
+cache=$CAPN_CACHE
+version=${wanted:-$KUBERNETES_VERSION}
 image=localhost/capn/debian-12-worker:$version
 disk_size=${WORKER_DISK_SIZE:-10G}
 bin=$cache/bin/kubernetes-$version
@@ -22,7 +25,6 @@ preload=(
 )
 
 say() { printf '%s\n' "worker-image: $*" >&2; }
-die() { say "$*"; exit 1; }
 
 missing=$(while read -r package; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || printf '%s ' "$package"
@@ -64,8 +66,9 @@ key=$({
     sha256sum <"$bin/kubelet"
     sha256sum <"$bin/kubeadm"
     for reference in $(printf '%s\n' "${!tars[@]}" | sort); do
+        # The lab's image.sh leaves a key of the content beside each tar.
         printf '%s ' "$reference"
-        sha256sum <"${tars[$reference]}"
+        cat "${tars[$reference]}.key" 2>/dev/null || sha256sum <"${tars[$reference]}"
     done
 } | hash_of)
 result=$cache/images/worker-$version-$key.tar
@@ -180,7 +183,7 @@ rm "$work/disk.raw"
 # 107 is KubeVirt's qemu.
 chown -R 107:107 "$work/layer/disk"
 chmod 0444 "$work/layer/disk/disk.qcow2"
-"$here/../lab/image.sh" --tag "$image" --rootfs "$work/layer" --user 107:107 --output "$work/image.tar" >&2
+"$LAB_DIR/image.sh" --tag "$image" --rootfs "$work/layer" --user 107:107 --output "$work/image.tar" >&2
 mv "$work/image.tar" "$result"
 # Older builds of the same version are of no more use.
 find "$cache/images" -maxdepth 1 -name "worker-$version-*.tar" ! -name "${result##*/}" -delete

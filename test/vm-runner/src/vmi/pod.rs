@@ -12,8 +12,10 @@ use crate::machine::{ContainerDisk, Machine, Volume};
 use crate::vmi::domain::{self, Unsupported};
 use crate::vmi::observe::GATE;
 
-/// Where the static program for the disk containers is, in every container that has it.
+/// Where the program that only waits is, in every container that has it: static, for a containerDisk has nothing but its disk.
 const SHARED: &str = "/init/usr/bin";
+/// Where the launcher's image has it.
+const HOLDER: &str = "/usr/local/bin/disk-holder";
 /// KubeVirt's overhead beside the guest's memory.
 const OVERHEAD_MIB: u64 = 270;
 
@@ -54,7 +56,7 @@ pub fn pod(vmi: &VirtualMachineInstance, machine: &Machine, image: &str) -> Resu
         volumes.push(json!({"name": "virt-bin-share-dir", "emptyDir": {}}));
         init.push(json!({
             "name": "container-disk-binary", "image": image, "imagePullPolicy": "IfNotPresent",
-            "command": ["/bin/busybox", "cp", "/bin/busybox", SHARED],
+            "command": ["/bin/busybox", "cp", HOLDER, SHARED],
             "volumeMounts": [{"name": "virt-bin-share-dir", "mountPath": SHARED}],
         }));
     }
@@ -159,7 +161,7 @@ fn disk_container(name: &str, disk: &ContainerDisk) -> Value {
         .unwrap_or_else(|| if always { "Always" } else { "IfNotPresent" }.into());
     json!({
         "name": format!("volume{name}"), "image": disk.image, "imagePullPolicy": policy, "restartPolicy": "Always",
-        "command": [format!("{SHARED}/busybox"), "sleep", "2147483647"],
+        "command": [format!("{SHARED}/disk-holder")],
         "env": [{"name": DISK_VARIABLE, "value": name}],
         "securityContext": {"runAsUser": 107, "runAsGroup": 107, "runAsNonRoot": true, "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
         "volumeMounts": [{"name": "virt-bin-share-dir", "mountPath": SHARED, "readOnly": true}],

@@ -1,0 +1,148 @@
+//! The bare start: etcd and kube-apiserver as processes, with a tenant's own flags and certificates.
+
+use crate::{
+    Failure,
+    tenant::{Started, Tenants, client, ready, until},
+};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    core::v1::{Container, Secret},
+};
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+use tokio::process::{Child, Command};
+
+/// What a bare start needs.
+pub(crate) struct Bare {
+    folder: PathBuf,
+    etcd: (PathBuf, Vec<String>),
+    api_server: (PathBuf, Vec<String>),
+    kubeconfig: String,
+}
+
+impl Bare {
+    /// Takes flags and certificates from a tenant.
+    pub(crate) async fn of(
+        tenants: &Tenants,
+        model: &Started,
+        kubernetes: &Path,
+        etcd: &Path,
+    ) -> Result<Self, Failure> {
+        let name = &model.name;
+        let folder = std::env::temp_dir().join(format!("capn-bench-{}", std::process::id()));
+        tokio::fs::create_dir_all(folder.join("etcd")).await?;
+        let save = async |secret: String, files: &[(&str, &str)]| -> Result<(), Failure> {
+            let secret = tenants.api::<Secret>().get(&secret).await?;
+            for (key, file) in files {
+                let value = secret.data.as_ref().and_then(|data| data.get(*key)).ok_or("a certificate is missing")?;
+                tokio::fs::write(folder.join(file), &value.0).await?;
+            }
+            Ok(())
+        };
+        save(format!("{name}-ca"), &[("tls.crt", "ca.crt")]).await?;
+        save(format!("{name}-proxy"), &[("tls.crt", "front-proxy-ca.crt")]).await?;
+        save(format!("{name}-etcd"), &[("tls.crt", "etcd-ca.crt"), ("tls.crt", "etcd/ca.crt")]).await?;
+        save(format!("{name}-sa"), &[("tls.crt", "sa.pub"), ("tls.key", "sa.key")]).await?;
+        save(format!("{name}-etcd-member"), &[("tls.crt", "etcd/tls.crt"), ("tls.key", "etcd/tls.key")]).await?;
+        let leaves = ["apiserver", "etcd-client", "front-proxy-client", "kubelet-client"];
+        for leaf in leaves {
+            let (crt, key) = (format!("{leaf}.crt"), format!("{leaf}.key"));
+            save(format!("{name}-apiserver"), &[(&crt, &crt), (&key, &key)]).await?;
+        }
+        let secret = tenants.api::<Secret>().get(&format!("{name}-kubeconfig")).await?;
+        let text = secret.data.and_then(|mut data| data.remove("value")).ok_or("no kubeconfig")?;
+        let kubeconfig = String::from_utf8(text.0)?;
+
+        let deployment = tenants.api::<Deployment>().get(&format!("{name}-control-plane")).await?;
+        let pod = deployment.spec.and_then(|spec| spec.template.spec).ok_or("a Deployment without pods")?;
+        let api_server = pod.init_containers.unwrap_or_default();
+        let set = tenants.api::<StatefulSet>().get(&format!("{name}-etcd")).await?;
+        let pod = set.spec.and_then(|spec| spec.template.spec).ok_or("a StatefulSet without pods")?;
+        Ok(Self {
+            api_server: (kubernetes.join("kube-apiserver"), flags(&api_server)),
+            etcd: (etcd.join("etcd"), flags(&pod.containers)),
+            folder,
+            kubeconfig,
+        })
+    }
+
+    /// Starts both on an empty store, waits for /readyz, ends both.
+    pub(crate) async fn start(&self) -> Result<Duration, Failure> {
+        let [client_port, peer_port, metrics_port, port] = ports()?;
+        let folder = self.folder.to_string_lossy().into_owned();
+        let data = self.folder.join("data");
+        if tokio::fs::try_exists(&data).await? {
+            tokio::fs::remove_dir_all(&data).await?;
+        }
+        let here = |port: u16| format!("https://127.0.0.1:{port}");
+        let etcd = with(
+            &self.etcd.1,
+            &[
+                ("name", "bare".into()),
+                ("data-dir", data.to_string_lossy().into_owned()),
+                ("listen-client-urls", here(client_port)),
+                ("advertise-client-urls", here(client_port)),
+                ("listen-peer-urls", here(peer_port)),
+                ("initial-advertise-peer-urls", here(peer_port)),
+                ("initial-cluster", format!("bare={}", here(peer_port))),
+                ("listen-metrics-urls", format!("http://127.0.0.1:{metrics_port}")),
+            ],
+            "/etc/kubernetes/pki",
+            &folder,
+        );
+        let api_server = with(
+            &self.api_server.1,
+            &[("etcd-servers", here(client_port)), ("secure-port", port.to_string())],
+            "/etc/kubernetes/pki",
+            &folder,
+        );
+        let server = self.kubeconfig.lines().find_map(|line| line.trim().strip_prefix("server:")).ok_or("no server")?;
+        let client = client(&self.kubeconfig.replace(server.trim().trim_matches('"'), &here(port))).await?;
+        let begun = Instant::now();
+        let _etcd = run(&self.etcd.0, &etcd)?;
+        let _api_server = run(&self.api_server.0, &api_server)?;
+        until("the bare API server", || async { Ok(ready(&client).await.then_some(())) }).await?;
+        Ok(begun.elapsed())
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        // A folder of certificates of a tenant that is gone; nothing to be done if it stays.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn flags(containers: &[Container]) -> Vec<String> {
+    containers.first().and_then(|container| container.args.clone()).unwrap_or_default()
+}
+
+/// The flags with some replaced, and paths moved.
+fn with(flags: &[String], replaced: &[(&str, String)], from: &str, to: &str) -> Vec<String> {
+    let replace = |flag: &String| {
+        let name = flag.trim_start_matches('-').split('=').next().unwrap_or_default();
+        match replaced.iter().find(|(known, _)| *known == name) {
+            Some((name, value)) => format!("--{name}={value}"),
+            None => flag.replace(from, to),
+        }
+    };
+    flags.iter().map(replace).collect()
+}
+
+fn run(program: &Path, flags: &[String]) -> Result<Child, Failure> {
+    let mut command = Command::new(program);
+    command.args(flags).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    // The same as in the tenant's pod.
+    command.env("GOGC", if program.ends_with("etcd") { "50" } else { "100" });
+    Ok(command.spawn()?)
+}
+
+fn ports() -> Result<[u16; 4], Failure> {
+    let listeners: Vec<_> = (0..4).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+    let ports: Vec<_> = listeners.iter().map(|l| l.local_addr().map(|a| a.port())).collect::<Result<_, _>>()?;
+    ports.try_into().map_err(|_| "four ports".into())
+}

@@ -1,0 +1,214 @@
+//! Tenants on the lab: made, waited for by what a person would ask, and removed.
+
+use crate::Failure;
+use capn_api::{NestedControlPlane, cluster_api::Cluster};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Secret};
+use kube::{
+    Api, Client, Config,
+    api::{DeleteParams, ListParams, PostParams},
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde_json::json;
+use std::{
+    future::Future,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+/// Between two looks; small against what is measured.
+const LOOK: Duration = Duration::from_millis(20);
+/// No start takes longer.
+const DEADLINE: Duration = Duration::from_secs(600);
+const NAMESPACE: &str = "default";
+const CLASS: &str = "bench-ready";
+
+/// Where a tenant's volume comes from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Volume {
+    /// It is there already.
+    Ready,
+    /// The lab's provisioner makes it.
+    Dynamic,
+}
+
+/// A tenant whose API server answers.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) name: String,
+    /// From the creation of Cluster and control plane to /readyz through the admin kubeconfig.
+    pub(crate) took: Duration,
+    /// From the claim to its volume.
+    pub(crate) volume: Duration,
+}
+
+/// Makes and removes tenants.
+pub(crate) struct Tenants {
+    pub(crate) client: Client,
+    volumes: PathBuf,
+    version: String,
+}
+
+impl Tenants {
+    pub(crate) async fn new(volumes: PathBuf, version: String) -> Result<Self, Failure> {
+        let mut config = Config::infer().await?;
+        config.default_retry = false;
+        Ok(Self { client: Client::try_from(config)?, volumes, version })
+    }
+
+    /// Starts a tenant and waits until it answers.
+    pub(crate) async fn start(&self, name: &str, volume: Volume) -> Result<Started, Failure> {
+        if volume == Volume::Ready {
+            self.volume(name).await?;
+        }
+        let storage = match volume {
+            Volume::Ready => json!({"size": "1Gi", "storageClassName": CLASS}),
+            Volume::Dynamic => json!({"size": "1Gi"}),
+        };
+        let cluster: Cluster = serde_json::from_value(json!({
+            "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster",
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": {
+                "clusterNetwork": {"pods": {"cidrBlocks": ["10.243.0.0/16"]}, "services": {"cidrBlocks": ["10.95.0.0/16"]}},
+                "controlPlaneRef": {"apiGroup": "controlplane.cluster.x-k8s.io", "kind": "NestedControlPlane", "name": name},
+            },
+        }))?;
+        let control_plane: NestedControlPlane = serde_json::from_value(json!({
+            "apiVersion": "controlplane.cluster.x-k8s.io/v1alpha1", "kind": "NestedControlPlane",
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": {"version": self.version, "datastore": {"etcd": {"storage": storage}}},
+        }))?;
+        let begun = Instant::now();
+        self.api::<Cluster>().create(&PostParams::default(), &cluster).await?;
+        self.api::<NestedControlPlane>().create(&PostParams::default(), &control_plane).await?;
+        let (answered, volume) = tokio::join!(self.answers(name), self.bound(name));
+        answered?;
+        Ok(Started { name: name.to_owned(), took: begun.elapsed(), volume: volume? })
+    }
+
+    /// Waits for /readyz through the admin kubeconfig.
+    async fn answers(&self, name: &str) -> Result<(), Failure> {
+        let secret = until(name, || async {
+            Ok(self.api::<Secret>().get_opt(&format!("{name}-kubeconfig")).await?)
+        })
+        .await?;
+        let text = secret.data.and_then(|mut data| data.remove("value")).ok_or("kubeconfig Secret without value")?;
+        let client = client(std::str::from_utf8(&text.0)?).await?;
+        until(name, || async { Ok(ready(&client).await.then_some(())) }).await
+    }
+
+    /// Time from the claim to its volume.
+    async fn bound(&self, name: &str) -> Result<Duration, Failure> {
+        let claim = format!("data-{name}-etcd-0");
+        let claims = self.api::<PersistentVolumeClaim>();
+        until(name, || async { Ok(claims.get_opt(&claim).await?) }).await?;
+        let begun = Instant::now();
+        until(name, || async {
+            let claim = claims.get_opt(&claim).await?;
+            let phase = claim.and_then(|claim| claim.status?.phase);
+            Ok((phase.as_deref() == Some("Bound")).then_some(()))
+        })
+        .await?;
+        Ok(begun.elapsed())
+    }
+
+    /// A volume that is there before the claim.
+    async fn volume(&self, name: &str) -> Result<(), Failure> {
+        let path = self.volumes.join(name);
+        tokio::fs::create_dir_all(&path).await?;
+        tokio::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)).await?;
+        let volume: PersistentVolume = serde_json::from_value(json!({
+            "apiVersion": "v1", "kind": "PersistentVolume",
+            "metadata": {"name": name},
+            "spec": {
+                "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "storageClassName": CLASS,
+                "persistentVolumeReclaimPolicy": "Retain", "hostPath": {"path": path},
+                "claimRef": {"namespace": NAMESPACE, "name": format!("data-{name}-etcd-0")},
+            },
+        }))?;
+        Api::<PersistentVolume>::all(self.client.clone()).create(&PostParams::default(), &volume).await?;
+        Ok(())
+    }
+
+    /// Restarts of all containers of tenants.
+    pub(crate) async fn restarts(&self) -> Result<i32, Failure> {
+        let pods = self.api::<Pod>().list(&ListParams::default().labels("cluster.x-k8s.io/cluster-name")).await?;
+        let statuses = pods.items.into_iter().filter_map(|pod| pod.status).flat_map(|status| {
+            status.init_container_statuses.into_iter().chain(status.container_statuses).flatten()
+        });
+        Ok(statuses.map(|status| status.restart_count).sum())
+    }
+
+    /// Deletes tenants; returns how long after their last pod's end nothing of them was left.
+    pub(crate) async fn remove(&self, names: &[String]) -> Result<Duration, Failure> {
+        for name in names {
+            self.api::<Cluster>().delete(name, &DeleteParams::background()).await?;
+        }
+        let tenants = ListParams::default().labels("cluster.x-k8s.io/cluster-name");
+        until("pods", || async { Ok(self.api::<Pod>().list(&tenants).await?.items.is_empty().then_some(())) }).await?;
+        let begun = Instant::now();
+        until("objects", || async {
+            let (clusters, secrets, claims) = tokio::try_join!(
+                self.api::<Cluster>().list(&everything()),
+                self.api::<Secret>().list(&tenants),
+                self.api::<PersistentVolumeClaim>().list(&tenants),
+            )?;
+            Ok((clusters.items.is_empty() && secrets.items.is_empty() && claims.items.is_empty()).then_some(()))
+        })
+        .await?;
+        let took = begun.elapsed();
+        for name in names {
+            let volumes = Api::<PersistentVolume>::all(self.client.clone());
+            if volumes.get_opt(name).await?.is_some() {
+                volumes.delete(name, &DeleteParams::default()).await?;
+                tokio::fs::remove_dir_all(self.volumes.join(name)).await?;
+            }
+        }
+        Ok(took)
+    }
+
+    pub(crate) fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), NAMESPACE)
+    }
+}
+
+fn everything() -> ListParams {
+    ListParams::default()
+}
+
+/// A client from a kubeconfig's text.
+pub(crate) async fn client(kubeconfig: &str) -> Result<Client, Failure> {
+    let kubeconfig = Kubeconfig::from_yaml(kubeconfig)?;
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    config.default_retry = false;
+    config.connect_timeout = Some(Duration::from_secs(1));
+    config.read_timeout = Some(Duration::from_secs(5));
+    config.reset_reader_on_write = true;
+    Ok(Client::try_from(config)?)
+}
+
+/// Whether an API server says that it is ready.
+pub(crate) async fn ready(client: &Client) -> bool {
+    let Ok(request) = http::Request::get("/readyz").body(Vec::new()) else { return false };
+    client.request_text(request).await.is_ok_and(|answer| answer == "ok")
+}
+
+/// Looks again and again until there is an answer.
+pub(crate) async fn until<T, F: Future<Output = Result<Option<T>, Failure>>>(
+    what: &str,
+    look: impl Fn() -> F,
+) -> Result<T, Failure> {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look().await? {
+            return Ok(found);
+        }
+        if begun.elapsed() > DEADLINE {
+            return Err(format!("waited {DEADLINE:?} for {what} in vain").into());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
