@@ -19,6 +19,10 @@ demo: ## Show the whole of it on this machine: a management cluster, a tenant, a
 demo-down: ## Remove the demo and leave the machine as it was
 	@test/demo/down.sh
 
+.PHONY: demo-kind
+demo-kind: ## The same with Docker and kind: upstream images, the real KubeVirt
+	@test/demo/kind.sh
+
 .PHONY: test
 test: ## Set up and pass every test
 	@test/run.sh

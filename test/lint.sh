@@ -7,7 +7,7 @@ cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 . test/lab/versions.env
 
 cargo fmt --all --check
-shellcheck --external-sources .ci/run config/*.sh test/*.sh test/*/*.sh test/lab/lab
+shellcheck .ci/run config/*.sh test/*.sh test/*/*.sh test/lab/lab
 cargo clippy --workspace --all-targets --locked -- --deny warnings
 
 deny=$CAPN_CACHE/tools/cargo-deny-$CARGO_DENY_VERSION

@@ -84,6 +84,7 @@ pub mod condition {
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(oldSelf.providerID) || oldSelf.providerID == '' || has(self.providerID)").message("providerID cannot be removed once set"))]
 pub struct KubevirtMachineSpec {
     /// Provider ID of the Node. Set by the controller.
     #[serde(default, rename = "providerID", skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,9 @@
 //! The kinds of cluster-api-provider-nested, their status and their conditions, and the parts of
 //! Cluster API's own kinds that the controllers read. No client, no clock.
 
+// Each printer column repeats the attributes of the one before.
+#![allow(clippy::duplicated_attributes)]
+
 pub mod cluster_api;
 pub mod common;
 pub mod condition;

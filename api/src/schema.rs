@@ -88,6 +88,22 @@ pub(crate) fn extra_containers(generator: &mut SchemaGenerator) -> Schema {
             list.insert("maxItems".into(), json!(32));
         }
     }
+    // A host in a probe or hook would have the node's kubelet call it.
+    let handlers = [
+        "livenessProbe",
+        "readinessProbe",
+        "startupProbe",
+        "lifecycle/properties/postStart",
+        "lifecycle/properties/preStop",
+    ];
+    for handler in handlers {
+        for kind in ["httpGet", "tcpSocket"] {
+            let path = format!("/properties/{handler}/properties/{kind}/properties");
+            if let Some(properties) = container.pointer_mut(&path).and_then(Value::as_object_mut) {
+                properties.remove("host");
+            }
+        }
+    }
     if let Some(add) = container
         .pointer_mut("/properties/securityContext/properties/capabilities/properties/add")
         .and_then(Value::as_object_mut)
@@ -118,6 +134,18 @@ pub(crate) fn extra_containers(generator: &mut SchemaGenerator) -> Schema {
         (
             "!has(self.securityContext) || !has(self.securityContext.procMount) || self.securityContext.procMount == 'Default'",
             "remove securityContext.procMount",
+        ),
+        (
+            "!has(self.securityContext) || !has(self.securityContext.seLinuxOptions)",
+            "remove securityContext.seLinuxOptions",
+        ),
+        (
+            "!has(self.securityContext) || !has(self.securityContext.appArmorProfile) || self.securityContext.appArmorProfile.type != 'Unconfined'",
+            "remove securityContext.appArmorProfile Unconfined",
+        ),
+        (
+            "!has(self.securityContext) || !has(self.securityContext.windowsOptions)",
+            "remove securityContext.windowsOptions",
         ),
         (
             "!has(self.securityContext) || !has(self.securityContext.seccompProfile) || self.securityContext.seccompProfile.type != 'Unconfined'",

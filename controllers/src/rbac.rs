@@ -22,13 +22,6 @@ const NESTED: &[Rule] = &[
         &["nestedcontrolplanes/status"],
         &["patch"],
     ),
-    // An owner that blocks its deletion may be named only by those who may finalize it, where the
-    // admission plugin OwnerReferencesPermissionEnforcement runs.
-    (
-        "controlplane.cluster.x-k8s.io",
-        &["nestedcontrolplanes/finalizers"],
-        &["update"],
-    ),
     ("cluster.x-k8s.io", &["clusters"], &["get", "list", "watch"]),
     ("cluster.x-k8s.io", &["machines"], &["list"]),
     (

@@ -6,7 +6,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, histogram::Histogram},
     registry::Registry,
 };
-use std::{borrow::Cow, sync::LazyLock, time::Duration};
+use std::{sync::LazyLock, time::Duration};
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging. kube's client logs answers that it cannot decode whole, Secrets included, so
@@ -46,7 +46,7 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
 });
 
 /// Counts a pass over an object.
-pub fn observe_pass(kind: &Cow<'static, str>, finished: bool, took: Duration) {
+pub fn observe_pass(kind: &str, finished: bool, took: Duration) {
     let result = if finished { "finished" } else { "unfinished" };
     let metrics = &*METRICS;
     metrics

@@ -12,6 +12,7 @@ bench() {
   step "release made" make_release
   step "manager's image loaded" "$ROOT/test/lab/lab" load "$(cat "$CAPN_CACHE/manager-image")"
   CLUSTERCTL_CONFIG=$("$ROOT/test/lab/clusterctl.sh")
+  export CLUSTERCTL_CONFIG
   if ! kubectl get namespace capn-system >/dev/null 2>&1; then
     step "clusterctl init" quiet clusterctl init --bootstrap kubeadm --control-plane nested --infrastructure -
   fi

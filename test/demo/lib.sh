@@ -41,7 +41,7 @@ make_release() { quiet make --no-print-directory -C "$ROOT" release; }
 load_built_images() {
   quiet "$ROOT/test/vm-runner/build-images.sh"
   quiet "$ROOT/test/worker-image/build.sh"
-  "$ROOT/test/lab/lab" load "$(cat "$CAPN_CACHE/manager-image")" "$IMAGES"/localhost_capn_vm-*.tar "$IMAGES"/worker-"$KUBERNETES_VERSION"-*.tar
+  "$ROOT/test/lab/lab" load "$(cat "$CAPN_CACHE/manager-image")" "$IMAGE_DIR"/localhost_capn_vm-*.tar "$IMAGE_DIR"/worker-"$KUBERNETES_VERSION"-*.tar
 }
 
 install_kubevirt() {
@@ -69,14 +69,7 @@ offer_cni() {
   manifest=$(sed 's#10\.244\.0\.0/16#10.243.0.0/16#' "$module/Documentation/kube-flannel.yml")
   kubectl create configmap cni-flannel --namespace "$NAMESPACE" --from-literal=flannel.yaml="$manifest" --dry-run=client -o yaml |
     quiet kubectl apply --server-side -f -
-  quiet kubectl apply --server-side -f - <<YAML
-apiVersion: addons.cluster.x-k8s.io/v1beta2
-kind: ClusterResourceSet
-metadata: {name: cni-flannel, namespace: "$NAMESPACE"}
-spec:
-  clusterSelector: {matchLabels: {cni: flannel}}
-  resources: [{kind: ConfigMap, name: cni-flannel}]
-YAML
+  quiet kubectl apply --server-side --namespace "$NAMESPACE" -f "$DEMO_DIR/cni.yaml"
 }
 
 generate() {

@@ -39,6 +39,8 @@ packet_filters() {
   local modules name
   modules=$(dirname "$(find /usr/lib -path '*/xtables/libxt_comment.so' -print -quit)")
   FILTERS=(--binary "$(type -P nft):/usr/sbin/nft" --binary "$(command -v xtables-nft-multi):/usr/sbin/xtables-nft-multi" --copy "$modules:$modules"
+    # The one extension that needs a library of its own.
+    --binary "$modules/libxt_statistic.so:$modules/libxt_statistic.so"
     --copy /etc/protocols:/etc/protocols:644)
   for name in iptables iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore; do
     FILTERS+=(--link "xtables-nft-multi:/usr/sbin/$name" --link "xtables-nft-multi:/usr/sbin/${name/tables/tables-nft}")

@@ -23,9 +23,9 @@ BIN_LOCAL_PATH=$CAPN_CACHE/bin/local-path-provisioner-$LOCAL_PATH_VERSION
 BIN_HELM=$CAPN_CACHE/bin/helm-$HELM_VERSION
 BIN_PAUSE=$CAPN_CACHE/bin/pause-$PAUSE_IMAGE_TAG
 BIN_BUSYBOX=$CAPN_CACHE/bin/busybox-debian
-IMAGES=$CAPN_CACHE/images
+IMAGE_DIR=$CAPN_CACHE/images
 export BIN_KUBERNETES BIN_ETCD BIN_CLUSTER_API BIN_CERT_MANAGER BIN_COREDNS BIN_FLANNEL BIN_FLANNEL_CNI
-export BIN_LOCAL_PATH BIN_HELM BIN_PAUSE BIN_BUSYBOX IMAGES
+export BIN_LOCAL_PATH BIN_HELM BIN_PAUSE BIN_BUSYBOX IMAGE_DIR
 
 say() { printf '%s\n' "$*"; }
 warn() { printf 'lab: %s\n' "$*" >&2; }
@@ -78,6 +78,6 @@ take_lock() {
   printf 'pid %s: %s, since %s\n' "$$" "$0 ${*:4}" "$(date +%T)" >"$file.holder"
 }
 
-image_file() { printf '%s/%s.tar' "$IMAGES" "$(tr '/:' '__' <<<"$1")"; }
+image_file() { printf '%s/%s.tar' "$IMAGE_DIR" "$(tr '/:' '__' <<<"$1")"; }
 
 kubectl() { "$BIN_KUBERNETES/kubectl" "$@"; }

@@ -15,7 +15,10 @@ NEEDED=(
   setcap:libcap2-bin capsh:libcap2-bin unshare:util-linux nsenter:util-linux flock:util-linux ps:procps jq:jq envsubst:gettext-base
   gcc:gcc strip:binutils /usr/include/stdio.h:libc6-dev modprobe:kmod
   /etc/ssl/certs/ca-certificates.crt:ca-certificates
+  shellcheck:shellcheck curl:curl
 )
+# What the VM runner and the worker's image ask for, by package.
+LISTS=("$LAB_DIR/../vm-runner/packages.txt" "$LAB_DIR/../worker-image/packages.txt")
 
 present() {
   local one
@@ -33,6 +36,9 @@ missing() {
   for pair in "${NEEDED[@]}"; do
     present "${pair%:*}" || printf '%s\n' "${pair##*:}"
   done | sort -u
+  cat "${LISTS[@]}" | sort -u | while read -r pair; do
+    dpkg-query --show --showformat '${db:Status-Status}\n' "$pair" 2>/dev/null | grep -qx installed || printf '%s\n' "$pair"
+  done
 }
 
 main() {

@@ -2,7 +2,8 @@
 # Builds the stand-in for KubeVirt and its two images into the cache: the controller's and the launcher's. Does nothing when
 # nothing changed. Prints the paths of the two tars.
 #
-#   build-images.sh           CAPN_PROFILE=dev for a quick build without optimization
+# Built without optimization: it waits most of the time, and tests compile the same dependencies anyway. CAPN_PROFILE=release
+# for the other.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -10,7 +11,7 @@ root=$(cd "$here/../.." && pwd)
 # shellcheck source=../lab/lib.sh
 . "$root/test/lab/lib.sh"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CAPN_CACHE/target}
-profile=${CAPN_PROFILE:-release}
+profile=${CAPN_PROFILE:-dev}
 folder=$profile
 [[ $profile != dev ]] || folder=debug
 
@@ -22,6 +23,8 @@ done <"$here/packages.txt")
 
 (cd "$root" && cargo build --quiet --locked --profile "$profile" -p capn-vm-runner)
 binary=$CARGO_TARGET_DIR/$folder/capn-vm-runner
+[[ $binary.stripped -nt $binary ]] || strip -o "$binary.stripped" "$binary"
+binary=$binary.stripped
 
 "$LAB_DIR/image.sh" --tag localhost/capn/vm-runner:dev \
     --binary "$binary:/capn-vm-runner" --entrypoint /capn-vm-runner --user 65532:65532

@@ -18,13 +18,10 @@ pub struct Datastore {
 /// An etcd of the control plane's own.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("has(self.storage) == has(oldSelf.storage) && (!has(self.storage) || self.storage == oldSelf.storage)").message("datastore.etcd.storage cannot be changed: the volumes are there already")
-)]
 pub struct EtcdDatastore {
     /// Number of members, 1 or 3; 1 by default.
     #[serde(default = "super::one")]
-    #[x_kube(validation = Rule::new("self == 1 || self == 3").message("datastore.etcd.replicas must be odd, so that a majority exists: set 1 or 3"), validation = Rule::new("self == oldSelf").message("datastore.etcd.replicas cannot be changed: create the cluster with the number of members that it shall have"))]
+    #[x_kube(validation = Rule::new("self == 1 || self == 3").message("datastore.etcd.replicas must be odd, so that a majority exists: set 1 or 3"))]
     pub replicas: i32,
     /// Volume of each member.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -101,7 +101,11 @@ pub const DEFAULT_PORT: i32 = 6443;
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.endpoint) || !has(self.endpoint.type) || self.endpoint.type != 'NodePort' || (has(self.endpoint.host) && self.endpoint.host != '') || (has(self.controlPlaneEndpoint) && self.controlPlaneEndpoint.host != '')").message("endpoint.type NodePort needs endpoint.host: write the address or name under which the nodes of this cluster are reached"),
-    validation = Rule::new("!has(oldSelf.endpoint) || !has(oldSelf.endpoint.type) || (has(self.endpoint) && has(self.endpoint.type) && self.endpoint.type == oldSelf.endpoint.type)").message("endpoint.type cannot be changed, because workers hold the endpoint: create a new cluster to change it"),
+    validation = Rule::new("(has(self.endpoint) && has(self.endpoint.type) ? self.endpoint.type : 'ClusterIP') == (has(oldSelf.endpoint) && has(oldSelf.endpoint.type) ? oldSelf.endpoint.type : 'ClusterIP')").message("endpoint.type cannot be changed, because workers hold the endpoint: create a new cluster to change it"),
+    validation = Rule::new("(has(self.endpoint) && has(self.endpoint.host) ? self.endpoint.host : '') == (has(oldSelf.endpoint) && has(oldSelf.endpoint.host) ? oldSelf.endpoint.host : '')").message("endpoint.host cannot be changed, because workers hold the endpoint: create a new cluster to change it"),
+    validation = Rule::new("(has(self.endpoint) && has(self.endpoint.port) ? self.endpoint.port : 0) == (has(oldSelf.endpoint) && has(oldSelf.endpoint.port) ? oldSelf.endpoint.port : 0)").message("endpoint.port cannot be changed, because workers hold the endpoint: create a new cluster to change it"),
+    validation = Rule::new("(has(self.datastore) && has(self.datastore.etcd) ? self.datastore.etcd.replicas : 1) == (has(oldSelf.datastore) && has(oldSelf.datastore.etcd) ? oldSelf.datastore.etcd.replicas : 1)").message("datastore.etcd.replicas cannot be changed: create the cluster with the number of members that it shall have"),
+    validation = Rule::new("(has(self.datastore) && has(self.datastore.etcd) && has(self.datastore.etcd.storage)) == (has(oldSelf.datastore) && has(oldSelf.datastore.etcd) && has(oldSelf.datastore.etcd.storage)) && (!(has(self.datastore) && has(self.datastore.etcd) && has(self.datastore.etcd.storage)) || self.datastore.etcd.storage == oldSelf.datastore.etcd.storage)").message("datastore.etcd.storage cannot be changed: the volumes are there already"),
     validation = Rule::new("!has(oldSelf.controlPlaneEndpoint) || oldSelf.controlPlaneEndpoint.host == '' || (has(self.controlPlaneEndpoint) && self.controlPlaneEndpoint == oldSelf.controlPlaneEndpoint)").message("controlPlaneEndpoint cannot be changed once set, because workers hold it: create a new cluster to change it")
 )]
 pub struct NestedControlPlaneSpec {
@@ -150,7 +154,7 @@ pub struct NestedControlPlaneSpec {
 
     /// Registry and path that replace registry.k8s.io for the images of Kubernetes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-zA-Z0-9._:/-]*[a-zA-Z0-9])?$')").message("imageRepository must be a registry and path without scheme and trailing slash, such as registry.example.com/kubernetes"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-zA-Z0-9._:/-]*[a-zA-Z0-9])?$') && !self.contains('://')").message("imageRepository must be a registry and path without scheme and trailing slash, such as registry.example.com/kubernetes"))]
     pub image_repository: Option<String>,
 
     /// Secrets with credentials for the images, in this namespace.
@@ -176,9 +180,7 @@ fn one() -> i32 {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.type) || self.type != 'NodePort' || !has(self.port) || (self.port >= 30000 && self.port <= 32767)").message("with type NodePort, endpoint.port is the node port: write a number between 30000 and 32767, or leave it out"),
-    validation = Rule::new("!has(self.loadBalancerClass) || (has(self.type) && self.type == 'LoadBalancer')").message("endpoint.loadBalancerClass needs endpoint.type LoadBalancer"),
-    validation = Rule::new("has(self.host) == has(oldSelf.host) && (!has(self.host) || self.host == oldSelf.host)").message("endpoint.host cannot be changed, because workers hold the endpoint: create a new cluster to change it"),
-    validation = Rule::new("has(self.port) == has(oldSelf.port) && (!has(self.port) || self.port == oldSelf.port)").message("endpoint.port cannot be changed, because workers hold the endpoint: create a new cluster to change it")
+    validation = Rule::new("!has(self.loadBalancerClass) || (has(self.type) && self.type == 'LoadBalancer')").message("endpoint.loadBalancerClass needs endpoint.type LoadBalancer")
 )]
 pub struct Endpoint {
     /// Type of the Service in front of the API server; ClusterIP by default.
@@ -258,7 +260,7 @@ fn yes() -> bool {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.validity) || duration(self.validity) >= duration('1h')").message("certificates.validity must be at least 1h, such as 8760h"),
-    validation = Rule::new("!has(self.renewBefore) || !has(self.validity) || duration(self.renewBefore) < duration(self.validity)").message("certificates.renewBefore must be shorter than certificates.validity, such as 2920h for a validity of 8760h")
+    validation = Rule::new("!has(self.renewBefore) || duration(self.renewBefore) < duration(has(self.validity) ? self.validity : '8760h')").message("certificates.renewBefore must be shorter than certificates.validity, such as 2920h for a validity of 8760h")
 )]
 pub struct Certificates {
     /// How long an issued certificate is valid; 8760h by default. Certificate authorities are

@@ -128,7 +128,7 @@ fn last_words(log: &str) -> String {
     let lines = || log.lines().map(str::trim).filter(|line| !line.is_empty());
     let line = lines()
         .find(|line| line.to_ascii_lowercase().starts_with("error"))
-        .or_else(|| lines().last())
+        .or_else(|| lines().next_back())
         .unwrap_or("see its log");
     let text = match line.split_once("] ") {
         Some((head, text)) if head.contains(".go:") => text,

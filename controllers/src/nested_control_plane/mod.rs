@@ -158,16 +158,15 @@ async fn reconcile(ncp: Arc<NestedControlPlane>, ctx: Arc<Context>, own: Arc<Own
                 .await;
         }
     };
+    let left_alone = paused(ncp.as_ref(), cluster.as_ref());
     let outcome = match (&names, cluster) {
+        _ if left_alone.is_some() => Outcome::Paused(left_alone.unwrap_or_default()),
         (names, cluster) if ncp.metadata.deletion_timestamp.is_some() => {
             match pass.delete(names.as_ref(), cluster.as_ref()).await {
                 Ok(Some(waiting)) => Outcome::Deleting(waiting),
                 Ok(None) => return Ok(Action::await_change()),
                 Err(error) => Outcome::Failed(error),
             }
-        }
-        (_, cluster) if paused(ncp.as_ref(), cluster.as_ref()).is_some() => {
-            Outcome::Paused(paused(ncp.as_ref(), cluster.as_ref()).unwrap_or_default())
         }
         (Some(names), Some(cluster)) => pass.advance(names, &cluster).await.unwrap_or_else(Outcome::Failed),
         _ => Outcome::NoCluster,
@@ -191,7 +190,8 @@ impl Pass<'_> {
         self.observed = observe::observe(calls, &self.ncp.namespace().unwrap_or_default(), names)
             .await
             .map_err(Error::Observe)?;
-        let tenant = validate::validate(&self.ncp, cluster)?;
+        let mut tenant = validate::validate(&self.ncp, cluster)?;
+        let rollout = validate::rollout(&mut tenant, self.observed.control_plane.as_ref(), self.now);
         self.ncp = apply::own(calls, &self.ncp, &apply::Own::default())
             .await
             .map_err(Error::Apply)?;
@@ -248,7 +248,7 @@ impl Pass<'_> {
         Ok(Outcome::Applied {
             control_plane: Box::new(workloads.control_plane),
             published: addresses.published.is_some(),
-            renewal: leaves.renewal,
+            again: rollout.map_or(leaves.renewal, |at| at.min(leaves.renewal)),
             seeded: *seeded.as_ref().unwrap_or(&false),
             error: seeded.err(),
         })
@@ -342,7 +342,7 @@ impl Pass<'_> {
                     Again::OnChange => Ok(again(None, now, &key)),
                 }
             }
-            Outcome::Applied { renewal, .. } => Ok(again(Some(*renewal), now, &key)),
+            Outcome::Applied { again: at, .. } => Ok(again(Some(*at), now, &key)),
             // What is deleted may go without a word where nothing is watched.
             Outcome::Deleting(_) => Ok(again(Some(now + jiff::SignedDuration::from_secs(10)), now, &key)),
             Outcome::WaitingForTurn => Ok(again(Some(now + jiff::SignedDuration::from_secs(30)), now, &key)),

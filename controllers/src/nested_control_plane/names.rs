@@ -11,6 +11,8 @@ pub(crate) const CONTROL_PLANE: &str = "control-plane";
 pub(crate) const ETCD: &str = "etcd";
 /// Annotation of control plane pods: the Kubernetes version that they serve.
 pub(crate) const VERSION_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/version";
+/// Annotation of control plane pods: the rollout that made them.
+pub(crate) const ROLLOUT_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/rollout-after";
 /// Annotation of a NestedControlPlane whose store has held data: without it and with that data
 /// gone, nothing may start on an empty one.
 pub(crate) const STORE_INITIALIZED_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/store-initialized";

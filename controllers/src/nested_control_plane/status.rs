@@ -37,8 +37,8 @@ pub(crate) enum Outcome {
     Applied {
         control_plane: Box<Deployment>,
         published: bool,
-        /// When the next certificate is due.
-        renewal: Timestamp,
+        /// When the next certificate or a wanted rollout is due.
+        again: Timestamp,
         seeded: bool,
         error: Option<Error>,
     },

@@ -1,7 +1,7 @@
 //! Step 2: turns spec and Cluster into a `Tenant`, whose types cannot hold a wrong combination.
 //! No client. What the CRD refuses at `kubectl apply` is not checked again.
 
-use super::names::{LONGEST_CLUSTER_NAME, Names};
+use super::names::{LONGEST_CLUSTER_NAME, Names, ROLLOUT_ANNOTATION};
 use super::versions;
 use capn_api::{
     NestedControlPlane,
@@ -15,7 +15,10 @@ use capn_api::{
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
-    api::core::v1::{LocalObjectReference, ResourceRequirements},
+    api::{
+        apps::v1::Deployment,
+        core::v1::{LocalObjectReference, ResourceRequirements},
+    },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::OwnerReference},
 };
 use kube::{Resource, ResourceExt};
@@ -248,6 +251,18 @@ pub(crate) fn initialized(ncp: &NestedControlPlane) -> bool {
     status
         .and_then(|s| s.initialization.as_ref())
         .is_some_and(|i| i.control_plane_initialized)
+}
+
+/// Keeps a rollout that lies ahead from happening now: the pods stay as they are until its time,
+/// which is returned.
+pub(crate) fn rollout(tenant: &mut Tenant, live: Option<&Deployment>, now: Timestamp) -> Option<Timestamp> {
+    let ahead = tenant.rollout_after.filter(|after| *after > now)?;
+    let stored = live.and_then(|live| {
+        let metadata = live.spec.as_ref()?.template.metadata.as_ref()?;
+        metadata.annotations.as_ref()?.get(ROLLOUT_ANNOTATION)?.parse().ok()
+    });
+    tenant.rollout_after = stored;
+    Some(ahead)
 }
 
 /// Checks that workers can tell the endpoint from their own networks.

@@ -6,11 +6,14 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-const BOOTSTRAPPERS: (&str, &str) = ("Group", "system:bootstrappers:kubeadm:default-node-token");
-const NODES: (&str, &str) = ("Group", "system:nodes");
+/// Kind and name of a subject.
+type Who = (&'static str, &'static str);
+
+const BOOTSTRAPPERS: Who = ("Group", "system:bootstrappers:kubeadm:default-node-token");
+const NODES: Who = ("Group", "system:nodes");
 
 /// Name, ConfigMap and readers of each Role in kube-system.
-const CONFIG_ROLES: [(&str, &str, &[(&str, &str)]); 3] = [
+const CONFIG_ROLES: [(&str, &str, &[Who]); 3] = [
     (
         "kubeadm:nodes-kubeadm-config",
         "kubeadm-config",

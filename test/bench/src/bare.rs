@@ -38,30 +38,54 @@ impl Bare {
         let save = async |secret: String, files: &[(&str, &str)]| -> Result<(), Failure> {
             let secret = tenants.api::<Secret>().get(&secret).await?;
             for (key, file) in files {
-                let value = secret.data.as_ref().and_then(|data| data.get(*key)).ok_or("a certificate is missing")?;
+                let value = secret
+                    .data
+                    .as_ref()
+                    .and_then(|data| data.get(*key))
+                    .ok_or("a certificate is missing")?;
                 tokio::fs::write(folder.join(file), &value.0).await?;
             }
             Ok(())
         };
         save(format!("{name}-ca"), &[("tls.crt", "ca.crt")]).await?;
         save(format!("{name}-proxy"), &[("tls.crt", "front-proxy-ca.crt")]).await?;
-        save(format!("{name}-etcd"), &[("tls.crt", "etcd-ca.crt"), ("tls.crt", "etcd/ca.crt")]).await?;
+        save(
+            format!("{name}-etcd"),
+            &[("tls.crt", "etcd-ca.crt"), ("tls.crt", "etcd/ca.crt")],
+        )
+        .await?;
         save(format!("{name}-sa"), &[("tls.crt", "sa.pub"), ("tls.key", "sa.key")]).await?;
-        save(format!("{name}-etcd-member"), &[("tls.crt", "etcd/tls.crt"), ("tls.key", "etcd/tls.key")]).await?;
+        save(
+            format!("{name}-etcd-member"),
+            &[("tls.crt", "etcd/tls.crt"), ("tls.key", "etcd/tls.key")],
+        )
+        .await?;
         let leaves = ["apiserver", "etcd-client", "front-proxy-client", "kubelet-client"];
         for leaf in leaves {
             let (crt, key) = (format!("{leaf}.crt"), format!("{leaf}.key"));
             save(format!("{name}-apiserver"), &[(&crt, &crt), (&key, &key)]).await?;
         }
         let secret = tenants.api::<Secret>().get(&format!("{name}-kubeconfig")).await?;
-        let text = secret.data.and_then(|mut data| data.remove("value")).ok_or("no kubeconfig")?;
+        let text = secret
+            .data
+            .and_then(|mut data| data.remove("value"))
+            .ok_or("no kubeconfig")?;
         let kubeconfig = String::from_utf8(text.0)?;
 
-        let deployment = tenants.api::<Deployment>().get(&format!("{name}-control-plane")).await?;
-        let pod = deployment.spec.and_then(|spec| spec.template.spec).ok_or("a Deployment without pods")?;
+        let deployment = tenants
+            .api::<Deployment>()
+            .get(&format!("{name}-control-plane"))
+            .await?;
+        let pod = deployment
+            .spec
+            .and_then(|spec| spec.template.spec)
+            .ok_or("a Deployment without pods")?;
         let api_server = pod.init_containers.unwrap_or_default();
         let set = tenants.api::<StatefulSet>().get(&format!("{name}-etcd")).await?;
-        let pod = set.spec.and_then(|spec| spec.template.spec).ok_or("a StatefulSet without pods")?;
+        let pod = set
+            .spec
+            .and_then(|spec| spec.template.spec)
+            .ok_or("a StatefulSet without pods")?;
         Ok(Self {
             api_server: (kubernetes.join("kube-apiserver"), flags(&api_server)),
             etcd: (etcd.join("etcd"), flags(&pod.containers)),
@@ -100,12 +124,19 @@ impl Bare {
             "/etc/kubernetes/pki",
             &folder,
         );
-        let server = self.kubeconfig.lines().find_map(|line| line.trim().strip_prefix("server:")).ok_or("no server")?;
+        let server = self
+            .kubeconfig
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("server:"))
+            .ok_or("no server")?;
         let client = client(&self.kubeconfig.replace(server.trim().trim_matches('"'), &here(port))).await?;
         let begun = Instant::now();
         let _etcd = run(&self.etcd.0, &etcd)?;
         let _api_server = run(&self.api_server.0, &api_server)?;
-        until("the bare API server", || async { Ok(ready(&client).await.then_some(())) }).await?;
+        until("the bare API server", || async {
+            Ok(ready(&client).await.then_some(()))
+        })
+        .await?;
         Ok(begun.elapsed())
     }
 }
@@ -118,7 +149,10 @@ impl Drop for Bare {
 }
 
 fn flags(containers: &[Container]) -> Vec<String> {
-    containers.first().and_then(|container| container.args.clone()).unwrap_or_default()
+    containers
+        .first()
+        .and_then(|container| container.args.clone())
+        .unwrap_or_default()
 }
 
 /// The flags with some replaced, and paths moved.
@@ -135,14 +169,24 @@ fn with(flags: &[String], replaced: &[(&str, String)], from: &str, to: &str) -> 
 
 fn run(program: &Path, flags: &[String]) -> Result<Child, Failure> {
     let mut command = Command::new(program);
-    command.args(flags).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    command
+        .args(flags)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
     // The same as in the tenant's pod.
     command.env("GOGC", if program.ends_with("etcd") { "50" } else { "100" });
     Ok(command.spawn()?)
 }
 
 fn ports() -> Result<[u16; 4], Failure> {
-    let listeners: Vec<_> = (0..4).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-    let ports: Vec<_> = listeners.iter().map(|l| l.local_addr().map(|a| a.port())).collect::<Result<_, _>>()?;
+    let listeners: Vec<_> = (0..4)
+        .map(|_| TcpListener::bind("127.0.0.1:0"))
+        .collect::<Result<_, _>>()?;
+    let ports: Vec<_> = listeners
+        .iter()
+        .map(|l| l.local_addr().map(|a| a.port()))
+        .collect::<Result<_, _>>()?;
     ports.try_into().map_err(|_| "four ports".into())
 }

@@ -73,14 +73,24 @@ async fn boot(tenants: &Tenants, bare: &bare::Bare, runs: usize) -> Result<(), F
         dynamic.push(started.took);
         volumes.push(started.volume);
         tenants.remove(&[name]).await?;
-        println!("run {}: bare {}, volume there {}, dynamic volume {} of which the volume {}", run + 1, last(&bares), last(&ready), last(&dynamic), last(&volumes));
+        println!(
+            "run {}: bare {}, volume there {}, dynamic volume {} of which the volume {}",
+            run + 1,
+            last(&bares),
+            last(&ready),
+            last(&dynamic),
+            last(&volumes)
+        );
     }
     println!("bare start                       {}", spread(&bares));
     println!("tenant, volume there             {}", spread(&ready));
     println!("tenant, dynamic volume           {}", spread(&dynamic));
     println!("of which the volume              {}", spread(&volumes));
     let (bare, dynamic, volume) = (median(&bares), median(&dynamic), median(&volumes));
-    println!("ratio without the volume's time  {:.2}", dynamic.saturating_sub(volume).as_secs_f64() / bare.as_secs_f64());
+    println!(
+        "ratio without the volume's time  {:.2}",
+        dynamic.saturating_sub(volume).as_secs_f64() / bare.as_secs_f64()
+    );
     println!("ratio {:.2}", median(&ready).as_secs_f64() / bare.as_secs_f64());
     Ok(())
 }
@@ -96,17 +106,28 @@ async fn many(tenants: &Tenants, bare: &bare::Bare, count: usize) -> Result<(), 
     let took: Vec<_> = started.iter().map(|started| started.took).collect();
     let all = took.iter().max().copied().unwrap_or_default();
     println!("bare start                 {}", spread(&bares));
-    println!("first of {count} tenants ready   {:.1} s", took.iter().min().copied().unwrap_or_default().as_secs_f64());
+    println!(
+        "first of {count} tenants ready   {:.1} s",
+        took.iter().min().copied().unwrap_or_default().as_secs_f64()
+    );
     println!("all {count} tenants ready        {:.1} s", all.as_secs_f64());
     println!("container restarts         {}", tenants.restarts().await?);
     let left = tenants.remove(&names).await?;
-    println!("nothing left               {:.1} s after the last pod's end", left.as_secs_f64());
-    println!("ratio {:.2}", all.as_secs_f64() / (median(&bares).as_secs_f64() * f64::from(u32::try_from(count)?)));
+    println!(
+        "nothing left               {:.1} s after the last pod's end",
+        left.as_secs_f64()
+    );
+    println!(
+        "ratio {:.2}",
+        all.as_secs_f64() / (median(&bares).as_secs_f64() * f64::from(u32::try_from(count)?))
+    );
     Ok(())
 }
 
 fn last(times: &[Duration]) -> String {
-    times.last().map_or_else(String::new, |time| format!("{:.2} s", time.as_secs_f64()))
+    times
+        .last()
+        .map_or_else(String::new, |time| format!("{:.2} s", time.as_secs_f64()))
 }
 
 fn median(times: &[Duration]) -> Duration {

@@ -53,7 +53,11 @@ impl Tenants {
     pub(crate) async fn new(volumes: PathBuf, version: String) -> Result<Self, Failure> {
         let mut config = Config::infer().await?;
         config.default_retry = false;
-        Ok(Self { client: Client::try_from(config)?, volumes, version })
+        Ok(Self {
+            client: Client::try_from(config)?,
+            volumes,
+            version,
+        })
     }
 
     /// Starts a tenant and waits until it answers.
@@ -80,10 +84,16 @@ impl Tenants {
         }))?;
         let begun = Instant::now();
         self.api::<Cluster>().create(&PostParams::default(), &cluster).await?;
-        self.api::<NestedControlPlane>().create(&PostParams::default(), &control_plane).await?;
+        self.api::<NestedControlPlane>()
+            .create(&PostParams::default(), &control_plane)
+            .await?;
         let (answered, volume) = tokio::join!(self.answers(name), self.bound(name));
         answered?;
-        Ok(Started { name: name.to_owned(), took: begun.elapsed(), volume: volume? })
+        Ok(Started {
+            name: name.to_owned(),
+            took: begun.elapsed(),
+            volume: volume?,
+        })
     }
 
     /// Waits for /readyz through the admin kubeconfig.
@@ -92,7 +102,10 @@ impl Tenants {
             Ok(self.api::<Secret>().get_opt(&format!("{name}-kubeconfig")).await?)
         })
         .await?;
-        let text = secret.data.and_then(|mut data| data.remove("value")).ok_or("kubeconfig Secret without value")?;
+        let text = secret
+            .data
+            .and_then(|mut data| data.remove("value"))
+            .ok_or("kubeconfig Secret without value")?;
         let client = client(std::str::from_utf8(&text.0)?).await?;
         until(name, || async { Ok(ready(&client).await.then_some(())) }).await
     }
@@ -126,15 +139,24 @@ impl Tenants {
                 "claimRef": {"namespace": NAMESPACE, "name": format!("data-{name}-etcd-0")},
             },
         }))?;
-        Api::<PersistentVolume>::all(self.client.clone()).create(&PostParams::default(), &volume).await?;
+        Api::<PersistentVolume>::all(self.client.clone())
+            .create(&PostParams::default(), &volume)
+            .await?;
         Ok(())
     }
 
     /// Restarts of all containers of tenants.
     pub(crate) async fn restarts(&self) -> Result<i32, Failure> {
-        let pods = self.api::<Pod>().list(&ListParams::default().labels("cluster.x-k8s.io/cluster-name")).await?;
+        let pods = self
+            .api::<Pod>()
+            .list(&ListParams::default().labels("cluster.x-k8s.io/cluster-name"))
+            .await?;
         let statuses = pods.items.into_iter().filter_map(|pod| pod.status).flat_map(|status| {
-            status.init_container_statuses.into_iter().chain(status.container_statuses).flatten()
+            status
+                .init_container_statuses
+                .into_iter()
+                .chain(status.container_statuses)
+                .flatten()
         });
         Ok(statuses.map(|status| status.restart_count).sum())
     }
@@ -145,14 +167,15 @@ impl Tenants {
             self.api::<Cluster>().delete(name, &DeleteParams::background()).await?;
         }
         let tenants = ListParams::default().labels("cluster.x-k8s.io/cluster-name");
-        until("pods", || async { Ok(self.api::<Pod>().list(&tenants).await?.items.is_empty().then_some(())) }).await?;
+        until("pods", || async {
+            Ok(self.api::<Pod>().list(&tenants).await?.items.is_empty().then_some(()))
+        })
+        .await?;
         let begun = Instant::now();
         until("objects", || async {
-            let (clusters, secrets, claims) = tokio::try_join!(
-                self.api::<Cluster>().list(&everything()),
-                self.api::<Secret>().list(&tenants),
-                self.api::<PersistentVolumeClaim>().list(&tenants),
-            )?;
+            let clusters = self.api::<Cluster>().list(&ListParams::default()).await?;
+            let secrets = self.api::<Secret>().list(&tenants).await?;
+            let claims = self.api::<PersistentVolumeClaim>().list(&tenants).await?;
             Ok((clusters.items.is_empty() && secrets.items.is_empty() && claims.items.is_empty()).then_some(()))
         })
         .await?;
@@ -175,10 +198,6 @@ impl Tenants {
     }
 }
 
-fn everything() -> ListParams {
-    ListParams::default()
-}
-
 /// A client from a kubeconfig's text.
 pub(crate) async fn client(kubeconfig: &str) -> Result<Client, Failure> {
     let kubeconfig = Kubeconfig::from_yaml(kubeconfig)?;
@@ -192,7 +211,9 @@ pub(crate) async fn client(kubeconfig: &str) -> Result<Client, Failure> {
 
 /// Whether an API server says that it is ready.
 pub(crate) async fn ready(client: &Client) -> bool {
-    let Ok(request) = http::Request::get("/readyz").body(Vec::new()) else { return false };
+    let Ok(request) = http::Request::get("/readyz").body(Vec::new()) else {
+        return false;
+    };
     client.request_text(request).await.is_ok_and(|answer| answer == "ok")
 }
 

@@ -2,11 +2,15 @@
 //! so what a test has seen the effect of is in it.
 
 use serde::Deserialize;
-use std::{fs, path::PathBuf};
+use std::{
+    fs::{self, File},
+    io::{Read, Seek, SeekFrom},
+    path::PathBuf,
+};
 
 /// A place in the log.
 #[derive(Clone, Copy, Debug)]
-pub struct Mark(usize);
+pub struct Mark(u64);
 
 /// A write that was tried.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -64,25 +68,28 @@ impl Audit {
         Self { path }
     }
 
-    fn text(&self) -> String {
-        fs::read(&self.path)
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .unwrap_or_default()
+    /// What was written since then, whole lines only.
+    fn since(&self, Mark(start): Mark) -> String {
+        let read = || {
+            let mut file = File::open(&self.path)?;
+            file.seek(SeekFrom::Start(start))?;
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).map(|_| bytes)
+        };
+        let bytes: Vec<u8> = read().unwrap_or_default();
+        let end = bytes.iter().rposition(|byte| *byte == b'\n').unwrap_or_default();
+        String::from_utf8_lossy(&bytes[..end]).into_owned()
     }
 
     pub(crate) fn mark(&self) -> Mark {
-        Mark(self.text().rfind('\n').map_or(0, |end| end + 1))
+        Mark(fs::metadata(&self.path).map_or(0, |metadata| metadata.len()))
     }
 
     /// Writes since `mark`, in their order. Events and Leases say nothing of the world and are left out.
     pub(crate) fn writes(&self, since: Mark) -> Vec<Write> {
-        let text = self.text();
-        let complete = text.rfind('\n').map_or("", |end| &text[..end]);
+        let text = self.since(since);
         let reads = ["get", "list", "watch"];
-        complete
-            .get(since.0..)
-            .unwrap_or_default()
-            .lines()
+        text.lines()
             .filter_map(|line| serde_json::from_str::<Line>(line).ok())
             .filter(|line| !reads.contains(&line.verb.as_str()))
             .filter_map(|line| {
@@ -106,7 +113,7 @@ impl Audit {
 
     /// The last lines that speak of a namespace.
     pub(crate) fn tail(&self, namespace: &str) -> String {
-        let text = self.text();
+        let text = self.since(Mark(0));
         let place = format!("\"namespace\":\"{namespace}\"");
         let lines: Vec<_> = text.lines().filter(|line| line.contains(&place)).collect();
         lines[lines.len().saturating_sub(500)..].join("\n")

@@ -5,6 +5,7 @@ use crate::{
     certificates::{Pair, TestAuthority, key_pair},
     paths,
     process::{Process, free_port, remove_at_the_end},
+    shipped,
 };
 use k8s_openapi::{ByteString, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition};
 use kube::{
@@ -130,6 +131,7 @@ impl Environment {
         let crds = crds
             .map(|crd| serde_json::to_value(crd).expect("a CRD"))
             .chain(cluster_api_crds());
+        shipped::install(&client).await;
         let api = Api::<CustomResourceDefinition>::all(client);
         futures::future::join_all(crds.map(|crd| install(&api, crd, deadline))).await;
     }
@@ -198,6 +200,8 @@ fn start_api_server(
                 "none",
             ]);
             command.args(["--authorization-mode", "RBAC", "--allow-privileged"]);
+            // Some clusters let only those block an owner's deletion who may set its finalizers.
+            command.args(["--enable-admission-plugins", "OwnerReferencesPermissionEnforcement"]);
             // Controllers that these wait for do not run here.
             command.args([
                 "--disable-admission-plugins",

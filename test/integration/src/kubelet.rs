@@ -44,12 +44,12 @@ impl Kubelet {
         Self(tokio::spawn(async move {
             loop {
                 // Others write at the same time; what fails is tried again.
-                if let Err(kube::Error::Api(status)) = player.play().await
+                if let Err(kube::Error::Api(status)) = Box::pin(player.play()).await
                     && status.is_invalid()
                 {
                     eprintln!("the played kubelet is refused: {}", status.message);
                 }
-                tokio::time::sleep(Duration::from_millis(30)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }))
     }

@@ -17,6 +17,7 @@ mod manager;
 mod paths;
 mod process;
 mod proxy;
+mod shipped;
 mod snapshot;
 mod tenant;
 mod tls;

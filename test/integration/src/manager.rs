@@ -3,6 +3,7 @@
 use crate::{
     World, paths,
     process::{Process, free_port},
+    shipped::{KUBEVIRT, NESTED},
 };
 use serde_json::json;
 use std::{
@@ -19,7 +20,7 @@ use tokio::{
 /// How a manager is started.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Value of `--controllers`.
+    /// Value of `--controllers`: one provider, whose shipped rights the manager has.
     pub controllers: &'static str,
     /// Whether it watches the test's namespace alone. Another test's objects are none of its
     /// business, so turn this off with care.
@@ -66,7 +67,12 @@ impl Manager {
         let user = options.user.unwrap_or_else(|| format!("manager-{number}"));
         let environment = world.environment;
         let port = options.port.unwrap_or_else(|| environment.port());
-        let kubeconfig = environment.kubeconfig(&user, "system:masters", port);
+        let group = if options.controllers == "nested" {
+            NESTED
+        } else {
+            KUBEVIRT
+        };
+        let kubeconfig = environment.kubeconfig(&user, group, port);
         let path = environment.folder.join(format!("manager-{number}.kubeconfig"));
         fs::write(&path, kubeconfig.to_string()).expect("the folder cannot be written");
         let log = environment.folder.join(format!("manager-{number}.log"));
@@ -140,10 +146,11 @@ impl Manager {
             let number = TOUCHES.fetch_add(1, Ordering::Relaxed).to_string();
             let patch = json!({"metadata": {"annotations": {"example.com/touched": number}}});
             world.merge::<capn_api::NestedControlPlane>("tenant", &patch).await;
-            world.wait("the manager to look again", async || {
-                (self.passes("NestedControlPlane").await > before).then_some(())
-            })
-            .await;
+            world
+                .wait("the manager to look again", async || {
+                    (self.passes("NestedControlPlane").await > before).then_some(())
+                })
+                .await;
         }
     }
 

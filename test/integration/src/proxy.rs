@@ -1,7 +1,7 @@
 //! Stands between a manager and the API server, and cuts the manager off at a chosen write: that
 //! write lands, and the manager never hears of it.
 
-use crate::{World, tls};
+use crate::{World, shipped::NESTED, tls};
 use http::{Method, Request, Response, header::HOST};
 use hyper::{body::Incoming, client, server, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -42,12 +42,12 @@ impl Drop for CuttingProxy {
 }
 
 impl CuttingProxy {
-    /// Forwards as `user`, until the write number `after` has landed.
+    /// Forwards as `user`, a manager of the control plane provider, until the write number `after` has landed.
     pub async fn start(world: &World, user: &str, after: u32) -> Self {
         let environment = world.environment;
         let authority = &environment.authority;
         let acceptor = tls::acceptor(&authority.server(), &authority.certificate);
-        let connector = tls::connector(&authority.client(user, "system:masters"), &authority.certificate);
+        let connector = tls::connector(&authority.client(user, NESTED), &authority.certificate);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("no port is free");
         let port = listener.local_addr().expect("a bound listener has an address").port();
         let (sender, cut) = watch::channel(false);

@@ -131,6 +131,42 @@ impl World {
     /// # Errors
     /// What the API server says when it refuses.
     pub async fn try_apply(&self, object: &Value, params: &PatchParams) -> Result<Value, String> {
+        let (api, name) = self.addressed(object);
+        match api.patch(&name, params, &Patch::Apply(object)).await {
+            Ok(live) => Ok(json!(live)),
+            Err(kube::Error::Api(status)) => Err(status.message.clone()),
+            Err(error) => panic!("cannot apply {object}: {error}"),
+        }
+    }
+
+    /// Replaces an object's spec, as `kubectl edit` does, which must be refused; returns why.
+    /// Nothing is stored.
+    pub async fn refused_update(&self, object: &Value) -> String {
+        let (api, name) = self.addressed(object);
+        let mut live = api
+            .get(&name)
+            .await
+            .unwrap_or_else(|error| panic!("{name} is not there: {error}"));
+        live.data["spec"] = object["spec"].clone();
+        match api
+            .replace(
+                &name,
+                &PostParams {
+                    dry_run: true,
+                    ..PostParams::default()
+                },
+                &live,
+            )
+            .await
+        {
+            Ok(_) => panic!("was not refused: {object}"),
+            Err(kube::Error::Api(status)) => status.message.clone(),
+            Err(error) => panic!("cannot update {object}: {error}"),
+        }
+    }
+
+    /// Where an object belongs, and its name.
+    fn addressed(&self, object: &Value) -> (Api<DynamicObject>, String) {
         let text = |field: &str| {
             object[field]
                 .as_str()
@@ -146,15 +182,13 @@ impl World {
             version,
             kind: text("kind"),
         });
-        let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), &self.namespace, &resource);
         let name = object["metadata"]["name"]
             .as_str()
             .unwrap_or_else(|| panic!("no name in {object}"));
-        match api.patch(name, params, &Patch::Apply(object)).await {
-            Ok(live) => Ok(serde_json::to_value(live).expect("an object is JSON")),
-            Err(kube::Error::Api(status)) => Err(status.message.clone()),
-            Err(error) => panic!("cannot apply {object}: {error}"),
-        }
+        (
+            Api::namespaced_with(self.client.clone(), &self.namespace, &resource),
+            name.to_owned(),
+        )
     }
 
     /// Applies an object that is good.

@@ -20,7 +20,7 @@ write_config() {
   # Without this capability nobody may make a process harder to kill, and runc fails when it tries.
   ! capsh --has-p=cap_sys_resource 2>/dev/null || RESTRICT_OOM_SCORE_ADJ=false
   set -a
-  # shellcheck source=versions.env
+  # shellcheck source=../versions.env
   . "$LAB_DIR/versions.env"
   set +a
   export CAPN_LAB RESTRICT_OOM_SCORE_ADJ
@@ -74,7 +74,7 @@ OWN_IMAGES='_pause_|_kube-proxy_|_coredns_|_local-path-provisioner_|_busybox_|_c
 load_images() {
   local file key mark pattern=${1:-.}
   wait_for 60 "containerd" ctr_ready || component_trouble containerd
-  for file in "$IMAGES"/*.tar; do
+  for file in "$IMAGE_DIR"/*.tar; do
     [[ ${file##*/} =~ $pattern ]] || continue
     key=$(cat "$file.key" 2>/dev/null || stat -c '%s %Y' "$file")
     mark=$STATE/loaded/$(basename "$file")

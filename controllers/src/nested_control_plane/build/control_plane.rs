@@ -7,7 +7,7 @@ use super::pod::{
 use crate::nested_control_plane::{
     addresses::Addresses,
     keys::CREDENTIALS,
-    names::{API_SERVER_PORT, CONTROL_PLANE, ETCD_CLIENT_PORT, VERSION_ANNOTATION},
+    names::{API_SERVER_PORT, CONTROL_PLANE, ETCD_CLIENT_PORT, ROLLOUT_ANNOTATION, VERSION_ANNOTATION},
     validate::{Part, Tenant},
     versions,
 };
@@ -22,8 +22,6 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 /// Stands for the authorities that the pods read only when they start.
 pub(super) const AUTHORITIES_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/authorities";
-/// Replaces pods that were made before a time.
-const ROLLOUT_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/rollout-after";
 
 const PKI: &str = "/etc/kubernetes/pki";
 
@@ -63,7 +61,7 @@ pub(super) fn deployment(tenant: &Tenant, addresses: &Addresses, authorities: &s
                 }),
             }),
             revision_history_limit: Some(2),
-            template: template(tenant, CONTROL_PLANE, annotations, tenant.replicas, pod),
+            template: template(tenant, CONTROL_PLANE, annotations, pod),
             ..DeploymentSpec::default()
         }),
         ..Deployment::default()

@@ -87,7 +87,7 @@ pub(super) fn stateful_set(tenant: &Tenant, authorities: &str) -> StatefulSet {
                 ..LabelSelector::default()
             },
             service_name: Some(names.etcd_peers()),
-            template: template(tenant, ETCD, annotations, etcd.replicas, pod),
+            template: template(tenant, ETCD, annotations, pod),
             volume_claim_templates: Some(vec![claim(tenant, labels)]),
             ..StatefulSetSpec::default()
         }),

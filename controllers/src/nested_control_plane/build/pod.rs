@@ -96,7 +96,6 @@ pub(super) fn template(
     tenant: &Tenant,
     component: &str,
     annotations: BTreeMap<String, String>,
-    replicas: i32,
     spec: PodSpec,
 ) -> PodTemplateSpec {
     let wanted = &tenant.pod_template;
@@ -133,15 +132,16 @@ pub(super) fn template(
                 ..PodSecurityContext::default()
             }),
             tolerations: list(wanted.tolerations.clone()),
-            topology_spread_constraints: list(spread(tenant, selector, replicas)),
+            topology_spread_constraints: list(spread(tenant, selector)),
             ..spec
         }),
     }
 }
 
-fn spread(tenant: &Tenant, selector: BTreeMap<String, String>, replicas: i32) -> Vec<TopologySpreadConstraint> {
+/// Over nodes, as far as there are any. Also with one replica: scaling must not replace a pod.
+fn spread(tenant: &Tenant, selector: BTreeMap<String, String>) -> Vec<TopologySpreadConstraint> {
     let given = &tenant.pod_template.topology_spread_constraints;
-    if !given.is_empty() || replicas < 2 {
+    if !given.is_empty() {
         return given.clone();
     }
     vec![TopologySpreadConstraint {

@@ -317,7 +317,8 @@ fn everything() -> Value {
         },
         "imageRepository": "registry.example.com/kubernetes",
         "imagePullSecrets": [{"name": "pull"}],
-        "certificates": {"validity": "8760h", "renewBefore": "2920h", "certSANs": ["api.example.com"]},
+        // kube's Duration writes seconds, whatever it has read.
+        "certificates": {"validity": "31536000s", "renewBefore": "10512000s", "certSANs": ["api.example.com"]},
         "rollout": {"after": "2026-01-01T00:00:00Z"},
     })
 }
