@@ -32,8 +32,9 @@ lint: ## Check format, lints, licenses and that generated files are fresh
 	@test/lint.sh
 
 .PHONY: generate
-generate: ## Write CRDs and roles from the Rust types
+generate: ## Write CRDs, roles and the API reference from the Rust types
 	cargo run --quiet --package capn-api --bin crdgen config/crd
+	cargo run --quiet --package capn-api --bin apidoc docs/reference.md
 	cargo run --quiet --package capn-controllers --bin rbacgen config/rbac
 
 .PHONY: release

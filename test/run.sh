@@ -11,6 +11,8 @@ part "packages"
 test/lab/packages.sh
 part "kube-apiserver, etcd and kubectl"
 test/lab/binaries.sh kubernetes etcd
+# Its CRDs are what the integration tests install.
+(cd test/lab/go/cluster-api && go mod download sigs.k8s.io/cluster-api)
 part "format, lints, generated files"
 test/lint.sh
 part "unit and golden tests"

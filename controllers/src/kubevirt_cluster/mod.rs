@@ -69,9 +69,11 @@ async fn reconcile(object: Arc<KubevirtCluster>, ctx: Arc<Context>) -> Result<Ac
             .map_err(failed)?,
         None => None,
     };
-    let outcome = if object.annotations().contains_key(MANAGED_BY_ANNOTATION) {
-        Outcome::ManagedByOthers
-    } else if let Some(why) = paused(object.as_ref(), cluster.as_ref()) {
+    if object.annotations().contains_key(MANAGED_BY_ANNOTATION) {
+        status::mirror(&ctx.calls, &object).await.map_err(failed)?;
+        return Ok(again(None, now, &ObjectRef::from_obj(object.as_ref()).to_string()));
+    }
+    let outcome = if let Some(why) = paused(object.as_ref(), cluster.as_ref()) {
         Outcome::Paused(why)
     } else {
         match cluster {

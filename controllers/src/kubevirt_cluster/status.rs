@@ -15,8 +15,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 pub(crate) enum Outcome {
     NoCluster,
     Paused(&'static str),
-    /// Somebody else provisions; only the contract's newer field follows their older one.
-    ManagedByOthers,
     WaitingForEndpoint,
     Provisioned,
     Failed(ValidateError),
@@ -31,9 +29,6 @@ pub(crate) fn status(object: &KubevirtCluster, outcome: &Outcome, now: Timestamp
     let initialization = provisioned.then_some(Initialization {
         provisioned: Some(true),
     });
-    if let Outcome::ManagedByOthers = outcome {
-        return KubevirtClusterStatus { initialization, ..old };
-    }
     let verdicts = vec![
         ready(outcome, &old),
         match outcome {
@@ -62,7 +57,7 @@ fn ready(outcome: &Outcome, old: &KubevirtClusterStatus) -> Verdict {
             "waiting for the Cluster to own this object: spec.infrastructureRef of the Cluster must name it".into(),
         ),
         Outcome::Failed(error) => no(error.reason(), error.to_string()),
-        Outcome::Paused(_) | Outcome::ManagedByOthers => match find(&old.conditions, condition::READY) {
+        Outcome::Paused(_) => match find(&old.conditions, condition::READY) {
             Some(old) => Verdict::new(condition::READY, old.status, old.reason.clone(), old.message.clone()),
             None => Verdict::new(
                 condition::READY,
@@ -72,6 +67,20 @@ fn ready(outcome: &Outcome, old: &KubevirtClusterStatus) -> Verdict {
             ),
         },
     }
+}
+
+/// Mirrors what somebody else provisions into the contract's newer field, and writes nothing else.
+pub(crate) async fn mirror(calls: &Calls, object: &KubevirtCluster) -> Result<(), CallError> {
+    let old = object.status.clone().unwrap_or_default();
+    if !old.ready
+        || old
+            .initialization
+            .is_some_and(|initialization| initialization.provisioned == Some(true))
+    {
+        return Ok(());
+    }
+    let mirrored = serde_json::json!({"initialization": {"provisioned": true}});
+    calls.put_whole_status(object, &mirrored).await
 }
 
 /// Writes the status where it differs.

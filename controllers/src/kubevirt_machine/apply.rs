@@ -88,6 +88,10 @@ pub(crate) async fn delete(
         labels.get(names::MACHINE_NAME_LABEL) == Some(&object.name_any())
             && labels.get(names::MACHINE_NAMESPACE_LABEL) == object.namespace().as_ref()
     };
+    // Before the VM, which may be the only one left to know its name.
+    if let Some(user_data) = &live.user_data {
+        calls.delete(user_data).await?;
+    }
     if let Some(vm) = live.vm.as_ref().filter(|vm| ours(vm.labels())) {
         calls.delete(vm).await?;
         return Ok(Some(format!(
@@ -102,9 +106,6 @@ pub(crate) async fn delete(
             names::vm_namespace(object),
             vmi.name_any()
         )));
-    }
-    if let Some(user_data) = &live.user_data {
-        calls.delete(user_data).await?;
     }
     Ok(None)
 }

@@ -1,7 +1,9 @@
 //! Names, labels and annotations, the same as the Go provider's.
 
+use super::kubevirt::VirtualMachine;
 use capn_api::KubevirtMachine;
 use kube::ResourceExt;
+use serde_json::Value;
 
 /// Label of a VirtualMachine with the name of its KubevirtMachine.
 pub(crate) const MACHINE_NAME_LABEL: &str = "capk.cluster.x-k8s.io/kubevirt-machine-name";
@@ -27,6 +29,16 @@ pub(crate) fn vm_namespace(object: &KubevirtMachine) -> String {
 /// Name of the Secret with the user data, from that of the bootstrap data.
 pub(crate) fn user_data(bootstrap: &str) -> String {
     format!("{bootstrap}-userdata")
+}
+
+/// Name of the Secret with the user data that a VirtualMachine mounts.
+pub(crate) fn mounted_user_data(vm: &VirtualMachine) -> Option<String> {
+    let volumes = vm.spec.0.get("template")?.pointer("/spec/volumes")?.as_array()?;
+    let volume = volumes
+        .iter()
+        .find(|volume| volume.get("name").and_then(Value::as_str) == Some(CLOUD_INIT_VOLUME))?;
+    let secret = volume.pointer("/cloudInitConfigDrive/secretRef/name")?;
+    secret.as_str().map(str::to_owned)
 }
 
 /// Provider ID of machine and Node.

@@ -47,6 +47,12 @@ pub(crate) async fn observe(calls: &Calls, object: &KubevirtMachine) -> Result<O
     let data = machine
         .as_ref()
         .and_then(|machine| machine.spec.bootstrap.data_secret_name.clone());
+    // Without its Machine, the VM tells the name, or that of the Machine does.
+    let user_data = data
+        .as_deref()
+        .map(names::user_data)
+        .or_else(|| vm.as_ref().and_then(names::mounted_user_data))
+        .or_else(|| names::owner_machine(object).as_deref().map(names::user_data));
     let (cluster, bootstrap, user_data) = try_join!(
         async {
             match &cluster_name {
@@ -61,8 +67,8 @@ pub(crate) async fn observe(calls: &Calls, object: &KubevirtMachine) -> Result<O
             }
         },
         async {
-            match &data {
-                Some(name) => calls.get::<Secret>(Some(&place), &names::user_data(name)).await,
+            match &user_data {
+                Some(name) => calls.get::<Secret>(Some(&place), name).await,
                 None => Ok(None),
             }
         },

@@ -130,7 +130,8 @@ impl Environment {
             .chain(capn_api::infrastructure_crds());
         let crds = crds
             .map(|crd| serde_json::to_value(crd).expect("a CRD"))
-            .chain(cluster_api_crds());
+            .chain(cluster_api_crds())
+            .chain(kubevirt_crds());
         shipped::install(&client).await;
         let api = Api::<CustomResourceDefinition>::all(client);
         futures::future::join_all(crds.map(|crd| install(&api, crd, deadline))).await;
@@ -244,6 +245,12 @@ fn cluster_api_crds() -> Vec<Value> {
             crd
         })
         .into()
+}
+
+/// KubeVirt's kinds, with KubeVirt's schema.
+fn kubevirt_crds() -> Vec<Value> {
+    let list: Value = serde_json::from_str(include_str!("../../vm-runner/manifests/crds.json")).expect("JSON");
+    list["items"].as_array().expect("a list of CRDs").clone()
 }
 
 async fn install(api: &Api<CustomResourceDefinition>, crd: Value, deadline: Instant) {
