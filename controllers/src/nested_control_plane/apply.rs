@@ -2,10 +2,16 @@
 //! what is no longer wanted.
 
 use super::build::{Applied, Network, Prepared, Workloads};
+use super::names::Names;
 use super::observe::{Observed, Services};
 use super::validate::Tenant;
 use crate::calls::{CallError, Calls, Object};
-use capn_api::{NestedControlPlane, cluster_api::BLOCK_MOVE_ANNOTATION, common::ApiEndpoint, nested_control_plane};
+use capn_api::{
+    NestedControlPlane,
+    cluster_api::{BLOCK_MOVE_ANNOTATION, CLUSTER_NAME_LABEL},
+    common::ApiEndpoint,
+    nested_control_plane,
+};
 use kube::ResourceExt;
 use serde_json::json;
 use std::marker::PhantomData;
@@ -81,7 +87,12 @@ pub(crate) struct Own {
 
 /// Takes hold of the object: finalizer, the mark that keeps it from being moved away from its
 /// data, and the endpoint once it is known.
-pub(crate) async fn own(calls: &Calls, ncp: &NestedControlPlane, own: &Own) -> Result<NestedControlPlane, CallError> {
+pub(crate) async fn own(
+    calls: &Calls,
+    ncp: &NestedControlPlane,
+    names: &Names,
+    own: &Own,
+) -> Result<NestedControlPlane, CallError> {
     let mut annotations = serde_json::Map::new();
     annotations.insert(BLOCK_MOVE_ANNOTATION.into(), json!(""));
     if own.store_initialized
@@ -99,6 +110,8 @@ pub(crate) async fn own(calls: &Calls, ncp: &NestedControlPlane, own: &Own) -> R
         && annotations
             .iter()
             .all(|(key, value)| ncp.annotations().get(key).is_some_and(|held| value == held))
+        // By the label the Cluster is known before core has set the owner, and after it is gone.
+        && ncp.labels().contains_key(CLUSTER_NAME_LABEL)
         && (endpoint.is_none() || ncp.spec.control_plane_endpoint.as_ref() == endpoint);
     if held {
         return Ok(ncp.clone());
@@ -114,6 +127,7 @@ pub(crate) async fn own(calls: &Calls, ncp: &NestedControlPlane, own: &Own) -> R
         "metadata": {
             "finalizers": finalizers,
             "annotations": annotations,
+            "labels": {CLUSTER_NAME_LABEL: names.cluster()},
             // Others add finalizers too: ours must not remove one that came since.
             "resourceVersion": ncp.resource_version(),
         },

@@ -17,7 +17,7 @@ mod versions;
 #[cfg(test)]
 mod tests;
 
-use crate::controller::{Context, Scope, Unfinished, again, owner_cluster, paused, reference};
+use crate::controller::{Context, Scope, Unfinished, again, paused, reference};
 use crate::tenant::{Access, Facts, Tenants, objects};
 use addresses::Addresses;
 use capn_api::{
@@ -97,7 +97,13 @@ pub async fn run(client: Client, scope: Scope, max_starting: u32, shutdown: watc
             watcher::Config::default().timeout(60),
             move |cluster| {
                 let name = cluster.name_any();
+                let named = observe::control_plane_of(&cluster).map(|control_plane| {
+                    ObjectRef::new(control_plane).within(&cluster.namespace().unwrap_or_default())
+                });
                 find(&by_cluster, cluster.namespace().as_deref(), &name)
+                    .into_iter()
+                    .chain(named)
+                    .collect::<Vec<_>>()
             },
         )
         // Whenever one gets on, those that wait for their turn look again.
@@ -129,7 +135,7 @@ fn find(
     cluster: &str,
 ) -> Vec<ObjectRef<NestedControlPlane>> {
     let ours = |ncp: &&Arc<NestedControlPlane>| {
-        ncp.namespace().as_deref() == namespace && owner_cluster(ncp.as_ref()).as_deref() == Some(cluster)
+        ncp.namespace().as_deref() == namespace && observe::cluster_of(ncp).as_deref() == Some(cluster)
     };
     store
         .state()
@@ -142,7 +148,6 @@ fn find(
 /// One pass over a NestedControlPlane.
 async fn reconcile(ncp: Arc<NestedControlPlane>, ctx: Arc<Context>, own: Arc<Own>) -> Result<Action, Unfinished> {
     let now = Timestamp::now();
-    let names = owner_cluster(ncp.as_ref()).map(|cluster| Names::new(&cluster));
     let mut pass = Pass {
         ctx: &ctx,
         own: &own,
@@ -150,14 +155,22 @@ async fn reconcile(ncp: Arc<NestedControlPlane>, ctx: Arc<Context>, own: Arc<Own
         observed: Observed::default(),
         now,
     };
+    let known = observe::cluster_of(&ncp);
     let cluster = match observe::cluster(&ctx.calls, &ncp).await {
         Ok(cluster) => cluster,
         Err(error) => {
+            let names = known.as_deref().map(Names::new);
             return pass
                 .finish(names.as_ref(), Outcome::Failed(Error::Observe(error)))
                 .await;
         }
     };
+    let names = cluster
+        .as_ref()
+        .map(|cluster| cluster.name_any())
+        .or(known)
+        .as_deref()
+        .map(Names::new);
     let left_alone = paused(ncp.as_ref(), cluster.as_ref());
     let outcome = match (&names, cluster) {
         _ if left_alone.is_some() => Outcome::Paused(left_alone.unwrap_or_default()),
@@ -192,7 +205,7 @@ impl Pass<'_> {
             .map_err(Error::Observe)?;
         let mut tenant = validate::validate(&self.ncp, cluster)?;
         let rollout = validate::rollout(&mut tenant, self.observed.control_plane.as_ref(), self.now);
-        self.ncp = apply::own(calls, &self.ncp, &apply::Own::default())
+        self.ncp = apply::own(calls, &self.ncp, names, &apply::Own::default())
             .await
             .map_err(Error::Apply)?;
         let network = async {
@@ -239,7 +252,7 @@ impl Pass<'_> {
             endpoint: addresses.published.clone(),
             store_initialized: serves,
         };
-        self.ncp = apply::own(calls, &self.ncp, &own).await.map_err(Error::Apply)?;
+        self.ncp = apply::own(calls, &self.ncp, names, &own).await.map_err(Error::Apply)?;
         let seeded = if serves {
             self.seed(&tenant, &addresses, &authorities, &leaves).await
         } else {

@@ -2,7 +2,11 @@
 
 use super::names::{self, Names};
 use crate::calls::{CallError, Calls, Object};
-use capn_api::{NestedControlPlane, cluster_api::Cluster};
+use crate::controller::owner_cluster;
+use capn_api::{
+    NestedControlPlane,
+    cluster_api::{CLUSTER_NAME_LABEL, Cluster},
+};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
     core::v1::{PersistentVolumeClaim, Pod, Secret, Service},
@@ -62,12 +66,30 @@ pub(crate) enum StorageProblem {
     NoSuchClass(String),
 }
 
-/// Reads the Cluster that owns this object; None while it is not there.
+/// Reads the Cluster of this object: its owner or, while Cluster API's core has not said so yet,
+/// the one that names it as its control plane. Core takes seconds over the owner, and a tenant
+/// need not wait for them.
 pub(crate) async fn cluster(calls: &Calls, ncp: &NestedControlPlane) -> Result<Option<Cluster>, CallError> {
-    match crate::controller::owner_cluster(ncp) {
-        Some(name) => calls.get(ncp.namespace().as_deref(), &name).await,
-        None => Ok(None),
+    let namespace = ncp.namespace();
+    if let Some(name) = owner_cluster(ncp) {
+        return calls.get(namespace.as_deref(), &name).await;
     }
+    let clusters: Vec<Cluster> = calls.list(namespace.as_deref(), "").await?;
+    Ok(clusters
+        .into_iter()
+        .find(|cluster| control_plane_of(cluster) == Some(&ncp.name_any())))
+}
+
+/// The name of the NestedControlPlane that a Cluster names.
+pub(crate) fn control_plane_of(cluster: &Cluster) -> Option<&String> {
+    let reference = cluster.spec.control_plane_ref.as_ref()?;
+    let ours = reference.kind == "NestedControlPlane" && reference.api_group == "controlplane.cluster.x-k8s.io";
+    ours.then_some(&reference.name)
+}
+
+/// The name of the Cluster, as far as the object itself tells.
+pub(crate) fn cluster_of(ncp: &NestedControlPlane) -> Option<String> {
+    owner_cluster(ncp).or_else(|| ncp.labels().get(CLUSTER_NAME_LABEL).cloned())
 }
 
 /// Reads everything of a tenant.

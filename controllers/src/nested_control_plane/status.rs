@@ -225,7 +225,7 @@ fn available(
             "WaitingForEndpoint",
             format!(
                 "waiting for an address of Service {}: the management cluster's load balancer has given none",
-                Names::new(&crate::controller::owner_cluster(ncp).unwrap_or_default()).api_server_service()
+                Names::new(&super::observe::cluster_of(ncp).unwrap_or_default()).api_server_service()
             ),
         ),
         Outcome::Applied { error: None, .. } if serves && initialized => new(true, reason::AVAILABLE, String::new()),
