@@ -73,6 +73,7 @@ clusterctl generate cluster "$cluster" --config "$work/clusterctl.yaml" --kubern
   --worker-machine-count 1 | kubectl apply -f -
 kubectl wait "cluster/$cluster" --for condition=ControlPlaneAvailable --timeout 10m
 kubectl wait "machinedeployment/$cluster-md-0" --for condition=Available --timeout 30m
+mkdir -p "$root/out"
 clusterctl get kubeconfig "$cluster" >"$root/out/$cluster.kubeconfig"
 kubectl --kubeconfig "$root/out/$cluster.kubeconfig" get nodes -o wide
 clusterctl describe cluster "$cluster"

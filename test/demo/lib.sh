@@ -24,7 +24,7 @@ bring_up_lab() {
   export KUBECONFIG TENANT_KUBECONFIG
 }
 
-# quiet LOG COMMAND...: what it prints is shown only when it fails
+# quiet COMMAND...: what it prints is shown only when it fails
 quiet() {
   local log
   log=$(mktemp)
@@ -49,7 +49,7 @@ install_kubevirt() {
   quiet kubectl -n kubevirt rollout status deployment/virt-controller --timeout 180s
 }
 
-# What clusterctl installed before is kept; a manager of another build is replaced.
+# What clusterctl installed before is kept, a manager of an older build included.
 init_providers() {
   CLUSTERCTL_CONFIG=$("$ROOT/test/lab/clusterctl.sh")
   export CLUSTERCTL_CONFIG

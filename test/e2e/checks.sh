@@ -60,7 +60,7 @@ kubernetes_from_a_pod() {
   wait_for 60 "kubernetes.default.svc to answer" api_from_a_pod
 }
 
-# Anonymous requests to /version are allowed everywhere; busybox's wget does not check certificates.
+# That something accepts connections there; who it is, CoreDNS has shown by becoming ready through it.
 api_from_a_pod() {
   tenant exec client -- timeout 10 nc -w 5 kubernetes.default.svc 443 </dev/null
 }
@@ -120,7 +120,7 @@ replicas_ready() {
 }
 
 killed_qemu_is_reported() {
-  # The VM's process is found by its serial console's pod, so that no other lab's is hit.
+  # Inside the lab's own PID namespace, so that no other lab's VM is hit.
   "$ROOT/test/lab/lab" exec -- pkill -KILL -f qemu-system-x86_64
   wait_for 180 "the machine to be reported" machine_says RootDiskLost
   wait_for 180 "the Node to be NotReady" node_not_ready

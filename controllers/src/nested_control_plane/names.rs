@@ -13,8 +13,8 @@ pub(crate) const ETCD: &str = "etcd";
 pub(crate) const VERSION_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/version";
 /// Annotation of control plane pods: the rollout that made them.
 pub(crate) const ROLLOUT_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/rollout-after";
-/// Annotation of a NestedControlPlane whose store has held data: without it and with that data
-/// gone, nothing may start on an empty one.
+/// Annotation of a NestedControlPlane whose store has held data. Only recorded so far: nothing
+/// yet keeps an API server from starting on an empty store in its place.
 pub(crate) const STORE_INITIALIZED_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/store-initialized";
 
 /// Port of the API server in its pod.
