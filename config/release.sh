@@ -16,22 +16,6 @@ cargo build --release --quiet --package capn-controllers --bin manager
 test/lab/image.sh --tag "$image" --binary "$CARGO_TARGET_DIR/release/manager:/manager" \
   --entrypoint /manager --user 65532 >"$CAPN_CACHE/manager-image"
 
-# provider NAME OVERLAY COMPONENTS METADATA: one folder of the layout, replaced as a whole.
-provider() {
-  local folder=$CAPN_RELEASE_DIR/$1/$CAPN_VERSION new
-  mkdir -p "$CAPN_RELEASE_DIR/$1"
-  new=$(mktemp -d "$CAPN_RELEASE_DIR/$1/.new.XXXXXX")
-  {
-    "$kubectl" kustomize "config/$2" | sed "s|\(manager\):v1.0.0|\1:$CAPN_VERSION|"
-    echo ---
-    "$kubectl" kustomize "config/admission/$2"
-  } >"$new/$3"
-  cp "$4" "$new/metadata.yaml"
-  if [[ $2 == kubevirt ]]; then cp templates/cluster-template*.yaml "$new/"; fi
-  chmod 755 "$new"
-  rm -rf "$folder"
-  mv "$new" "$folder"
-  echo "$folder"
-}
-provider control-plane-nested nested control-plane-components.yaml config/metadata.yaml
-provider infrastructure-kubevirt kubevirt infrastructure-components.yaml config/metadata-kubevirt.yaml
+# shellcheck source=layout.sh
+. config/layout.sh
+release_layout "$kubectl" "$CAPN_VERSION" "$CAPN_RELEASE_DIR"

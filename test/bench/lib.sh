@@ -11,12 +11,7 @@ bench() {
   bring_up_lab
   step "release made" make_release
   step "manager's image loaded" "$ROOT/test/lab/lab" load "$(cat "$CAPN_CACHE/manager-image")"
-  CLUSTERCTL_CONFIG=$("$ROOT/test/lab/clusterctl.sh")
-  export CLUSTERCTL_CONFIG
-  if ! kubectl get namespace capn-system >/dev/null 2>&1; then
-    step "clusterctl init" quiet clusterctl init --bootstrap kubeadm --control-plane nested --infrastructure -
-  fi
-  quiet kubectl -n capn-system rollout status deployment/capn-controller-manager --timeout 180s
+  step "clusterctl init" init_providers -
   (cd "$ROOT" && cargo build --release --quiet --locked --package capn-bench)
   state=$(dirname "$KUBECONFIG")
   "$CARGO_TARGET_DIR/release/capn-bench" --volumes "$state/volumes" --kubernetes "$BIN_KUBERNETES" --etcd "$BIN_ETCD" \

@@ -10,6 +10,8 @@ name=${KIND_CLUSTER:-capn-demo}
 cluster=${CLUSTER:-acme}
 release=${CAPN_RELEASE_DIR:-$root/out/release}
 image=ghcr.io/cluster-api-provider-nested/manager:$version
+# shellcheck source=../../config/layout.sh
+. "$root/config/layout.sh"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -29,15 +31,7 @@ kubectl config use-context "kind-$name"
 say "manager image and release layout"
 docker build --tag "$image" "$root"
 kind load docker-image --name "$name" "$image"
-layout() {
-  mkdir -p "$release/$1/$version"
-  { kubectl kustomize "$root/config/$2"; echo ---; kubectl kustomize "$root/config/admission/$2"; } |
-    sed "s|manager:v1.0.0|manager:$version|" >"$release/$1/$version/$3"
-  cp "$root/config/$4" "$release/$1/$version/metadata.yaml"
-}
-layout control-plane-nested nested control-plane-components.yaml metadata.yaml
-layout infrastructure-kubevirt kubevirt infrastructure-components.yaml metadata-kubevirt.yaml
-cp "$root"/templates/cluster-template*.yaml "$release/infrastructure-kubevirt/$version/"
+release_layout kubectl "$version" "$release"
 
 say "KubeVirt $kubevirt"
 base=https://github.com/kubevirt/kubevirt/releases/download/$kubevirt

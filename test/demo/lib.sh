@@ -49,17 +49,29 @@ install_kubevirt() {
   quiet kubectl -n kubevirt rollout status deployment/virt-controller --timeout 180s
 }
 
-# What clusterctl installed before is kept, a manager of an older build included.
+# init_providers [INFRASTRUCTURE]: what clusterctl installed before is kept; a manager of an older build is replaced.
 init_providers() {
+  local infrastructure=${1:-kubevirt} deployment ours=(capn-system/capn)
   CLUSTERCTL_CONFIG=$("$ROOT/test/lab/clusterctl.sh")
   export CLUSTERCTL_CONFIG
-  if ! kubectl get providers.clusterctl.cluster.x-k8s.io --all-namespaces -o name 2>/dev/null | grep -q infrastructure-kubevirt; then
-    quiet clusterctl init --bootstrap kubeadm --control-plane nested --infrastructure kubevirt
+  [[ $infrastructure == - ]] || ours+=(capk-system/capk)
+  if ! kubectl get providers.clusterctl.cluster.x-k8s.io --all-namespaces -o name 2>/dev/null | grep -q control-plane-nested; then
+    quiet clusterctl init --bootstrap kubeadm --control-plane nested --infrastructure "$infrastructure"
   fi
-  local provider
-  for provider in capi-system/capi capi-kubeadm-bootstrap-system/capi-kubeadm-bootstrap capn-system/capn capk-system/capk; do
-    quiet kubectl -n "${provider%/*}" rollout status "deployment/${provider#*/}-controller-manager" --timeout 180s
+  for deployment in "${ours[@]}"; do use_new_image "${deployment%/*}" "deployment/${deployment#*/}-controller-manager"; done
+  for deployment in capi-system/capi capi-kubeadm-bootstrap-system/capi-kubeadm-bootstrap "${ours[@]}"; do
+    quiet kubectl -n "${deployment%/*}" rollout status "deployment/${deployment#*/}-controller-manager" --timeout 180s
   done
+}
+
+# use_new_image NAMESPACE DEPLOYMENT: images of different builds have the same name, so that only a restart takes the new one
+use_new_image() {
+  local image running
+  image=$(sha256sum "$(cat "$CAPN_CACHE/manager-image")" | cut -c1-16)
+  running=$(kubectl -n "$1" get "$2" -o jsonpath='{.metadata.annotations.demo/image}')
+  [[ $running != "$image" ]] || return 0
+  [[ -z $running ]] || quiet kubectl -n "$1" rollout restart "$2"
+  quiet kubectl -n "$1" annotate --overwrite "$2" "demo/image=$image"
 }
 
 # The network of pods in the tenant, which Cluster API applies once its API server answers.

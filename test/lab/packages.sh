@@ -15,7 +15,7 @@ NEEDED=(
   setcap:libcap2-bin capsh:libcap2-bin unshare:util-linux nsenter:util-linux flock:util-linux ps:procps jq:jq envsubst:gettext-base
   gcc:gcc strip:binutils /usr/include/stdio.h:libc6-dev modprobe:kmod
   /etc/ssl/certs/ca-certificates.crt:ca-certificates
-  shellcheck:shellcheck curl:curl
+  shellcheck:shellcheck curl:curl socat:socat openssl:openssl
 )
 # What the VM runner and the worker's image ask for, by package.
 LISTS=("$LAB_DIR/../vm-runner/packages.txt" "$LAB_DIR/../worker-image/packages.txt")

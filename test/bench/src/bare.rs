@@ -2,7 +2,7 @@
 
 use crate::{
     Failure,
-    tenant::{Started, Tenants, client, ready, until},
+    tenant::{LOOK, Started, Tenants, client, ready, until},
 };
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
@@ -133,7 +133,7 @@ impl Bare {
         let begun = Instant::now();
         let _etcd = run(&self.etcd.0, &etcd)?;
         let _api_server = run(&self.api_server.0, &api_server)?;
-        until("the bare API server", || async {
+        until("the bare API server", LOOK, || async {
             Ok(ready(&client).await.then_some(()))
         })
         .await?;

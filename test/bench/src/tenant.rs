@@ -4,7 +4,7 @@ use crate::Failure;
 use capn_api::{NestedControlPlane, cluster_api::Cluster};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Secret};
 use kube::{
-    Api, Client, Config,
+    Api, Client, Config, ResourceExt,
     api::{DeleteParams, ListParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
@@ -16,8 +16,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Between two looks; small against what is measured.
-const LOOK: Duration = Duration::from_millis(20);
+/// Between two looks at one tenant; small against what is measured.
+pub(crate) const LOOK: Duration = Duration::from_millis(20);
+/// Between two looks when many start at once, so that looking does not take their processors.
+pub(crate) const LOOK_AT_MANY: Duration = Duration::from_millis(500);
 /// No start takes longer.
 const DEADLINE: Duration = Duration::from_secs(600);
 const NAMESPACE: &str = "default";
@@ -47,6 +49,8 @@ pub(crate) struct Tenants {
     pub(crate) client: Client,
     volumes: PathBuf,
     version: String,
+    /// Between two looks.
+    pub(crate) look: Duration,
 }
 
 impl Tenants {
@@ -57,6 +61,7 @@ impl Tenants {
             client: Client::try_from(config)?,
             volumes,
             version,
+            look: LOOK,
         })
     }
 
@@ -87,36 +92,41 @@ impl Tenants {
         self.api::<NestedControlPlane>()
             .create(&PostParams::default(), &control_plane)
             .await?;
-        let (answered, volume) = tokio::join!(self.answers(name), self.bound(name));
-        answered?;
+        let (took, volume) = match volume {
+            Volume::Ready => (self.answers(name, begun).await?, Duration::ZERO),
+            Volume::Dynamic => tokio::try_join!(self.answers(name, begun), self.bound(name))?,
+        };
         Ok(Started {
             name: name.to_owned(),
-            took: begun.elapsed(),
-            volume: volume?,
+            took,
+            volume,
         })
     }
 
-    /// Waits for /readyz through the admin kubeconfig.
-    async fn answers(&self, name: &str) -> Result<(), Failure> {
-        let secret = until(name, || async {
-            Ok(self.api::<Secret>().get_opt(&format!("{name}-kubeconfig")).await?)
-        })
-        .await?;
+    /// Waits for /readyz through the admin kubeconfig; how long that took.
+    async fn answers(&self, name: &str, begun: Instant) -> Result<Duration, Failure> {
+        let secret = self
+            .until(name, || async {
+                Ok(self.api::<Secret>().get_opt(&format!("{name}-kubeconfig")).await?)
+            })
+            .await?;
         let text = secret
             .data
             .and_then(|mut data| data.remove("value"))
             .ok_or("kubeconfig Secret without value")?;
         let client = client(std::str::from_utf8(&text.0)?).await?;
-        until(name, || async { Ok(ready(&client).await.then_some(())) }).await
+        self.until(name, || async { Ok(ready(&client).await.then_some(())) })
+            .await?;
+        Ok(begun.elapsed())
     }
 
     /// Time from the claim to its volume.
     async fn bound(&self, name: &str) -> Result<Duration, Failure> {
         let claim = format!("data-{name}-etcd-0");
         let claims = self.api::<PersistentVolumeClaim>();
-        until(name, || async { Ok(claims.get_opt(&claim).await?) }).await?;
+        self.until(name, || async { Ok(claims.get_opt(&claim).await?) }).await?;
         let begun = Instant::now();
-        until(name, || async {
+        self.until(name, || async {
             let claim = claims.get_opt(&claim).await?;
             let phase = claim.and_then(|claim| claim.status?.phase);
             Ok((phase.as_deref() == Some("Bound")).then_some(()))
@@ -145,20 +155,29 @@ impl Tenants {
         Ok(())
     }
 
-    /// Restarts of all containers of tenants.
-    pub(crate) async fn restarts(&self) -> Result<i32, Failure> {
+    /// Containers of tenants that have restarted, and why.
+    pub(crate) async fn restarts(&self) -> Result<Vec<String>, Failure> {
         let pods = self
             .api::<Pod>()
             .list(&ListParams::default().labels("cluster.x-k8s.io/cluster-name"))
             .await?;
-        let statuses = pods.items.into_iter().filter_map(|pod| pod.status).flat_map(|status| {
-            status
+        let mut restarts = Vec::new();
+        for pod in pods.items {
+            let name = pod.name_any();
+            let status = pod.status.unwrap_or_default();
+            let containers = status
                 .init_container_statuses
                 .into_iter()
-                .chain(status.container_statuses)
-                .flatten()
-        });
-        Ok(statuses.map(|status| status.restart_count).sum())
+                .chain(status.container_statuses);
+            for container in containers.flatten().filter(|container| container.restart_count > 0) {
+                let ended = container.last_state.and_then(|last| last.terminated);
+                restarts.push(format!(
+                    "{name} {} {} times: {ended:?}",
+                    container.name, container.restart_count
+                ));
+            }
+        }
+        Ok(restarts)
     }
 
     /// Deletes tenants; returns how long after their last pod's end nothing of them was left.
@@ -167,12 +186,12 @@ impl Tenants {
             self.api::<Cluster>().delete(name, &DeleteParams::background()).await?;
         }
         let tenants = ListParams::default().labels("cluster.x-k8s.io/cluster-name");
-        until("pods", || async {
+        self.until("pods", || async {
             Ok(self.api::<Pod>().list(&tenants).await?.items.is_empty().then_some(()))
         })
         .await?;
         let begun = Instant::now();
-        until("objects", || async {
+        self.until("objects", || async {
             let clusters = self.api::<Cluster>().list(&ListParams::default()).await?;
             let secrets = self.api::<Secret>().list(&tenants).await?;
             let claims = self.api::<PersistentVolumeClaim>().list(&tenants).await?;
@@ -188,6 +207,14 @@ impl Tenants {
             }
         }
         Ok(took)
+    }
+
+    async fn until<T, F: Future<Output = Result<Option<T>, Failure>>>(
+        &self,
+        what: &str,
+        look: impl Fn() -> F,
+    ) -> Result<T, Failure> {
+        until(what, self.look, look).await
     }
 
     pub(crate) fn api<K>(&self) -> Api<K>
@@ -217,9 +244,10 @@ pub(crate) async fn ready(client: &Client) -> bool {
     client.request_text(request).await.is_ok_and(|answer| answer == "ok")
 }
 
-/// Looks again and again until there is an answer.
+/// Looks every so often until there is an answer.
 pub(crate) async fn until<T, F: Future<Output = Result<Option<T>, Failure>>>(
     what: &str,
+    every: Duration,
     look: impl Fn() -> F,
 ) -> Result<T, Failure> {
     let begun = Instant::now();
@@ -230,6 +258,6 @@ pub(crate) async fn until<T, F: Future<Output = Result<Option<T>, Failure>>>(
         if begun.elapsed() > DEADLINE {
             return Err(format!("waited {DEADLINE:?} for {what} in vain").into());
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(every).await;
     }
 }
