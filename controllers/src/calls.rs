@@ -1,11 +1,14 @@
 //! Calls to an API server: each with a deadline, an error that names the object, and no write
 //! where nothing would change.
 
-use k8s_openapi::serde::{Serialize, de::DeserializeOwned};
+use k8s_openapi::{
+    api::core::v1::Pod,
+    serde::{Serialize, de::DeserializeOwned},
+};
 use kube::{
     Client, Resource, ResourceExt,
-    api::{DeleteParams, ListParams, ObjectList, Patch, PatchParams, PostParams, Preconditions},
-    core::{Request, Status},
+    api::{DeleteParams, EvictParams, ListParams, ObjectList, Patch, PatchParams, PostParams, Preconditions},
+    core::{Request, Status, object::HasStatus},
 };
 use std::{
     collections::HashMap,
@@ -135,9 +138,43 @@ impl Calls {
 
     /// Reads the objects that carry these labels (`key=value,…`).
     pub async fn list<K: Object>(&self, namespace: Option<&str>, labels: &str) -> Result<Vec<K>, CallError> {
-        let request = self.request::<K>(namespace).list(&ListParams::default().labels(labels));
-        let list: ObjectList<K> = self.send("list", || describe::<K>(namespace, labels), request).await?;
+        let object = || describe::<K>(namespace, labels);
+        self.list_with(namespace, &ListParams::default().labels(labels), object)
+            .await
+    }
+
+    /// Reads the pods of a Node, in every namespace.
+    pub async fn pods_of_node(&self, node: &str) -> Result<Vec<Pod>, CallError> {
+        let params = ListParams::default().fields(&format!("spec.nodeName={node}"));
+        self.list_with(None, &params, || format!("Pods of Node {node}")).await
+    }
+
+    async fn list_with<K: Object>(
+        &self,
+        namespace: Option<&str>,
+        params: &ListParams,
+        object: impl Fn() -> String,
+    ) -> Result<Vec<K>, CallError> {
+        let request = self.request::<K>(namespace).list(params);
+        let list: ObjectList<K> = self.send("list", object, request).await?;
         Ok(list.items)
+    }
+
+    /// Asks for the eviction of a pod; false while a PodDisruptionBudget forbids it. Fine when it
+    /// is gone already.
+    pub async fn evict(&self, pod: &Pod) -> Result<bool, CallError> {
+        let (namespace, name) = (pod.namespace(), pod.name_any());
+        let request = self
+            .request::<Pod>(namespace.as_deref())
+            .evict(&name, &EvictParams::default());
+        let reply = self
+            .send::<serde_json::Value, _>("evict", || describe::<Pod>(namespace.as_deref(), &name), request)
+            .await;
+        match reply {
+            Err(error) if error.status().is_some_and(|status| status.code == 429) => Ok(false),
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(true),
+        }
     }
 
     /// Applies what we want of an object. Sends nothing when the same was applied before and
@@ -178,15 +215,45 @@ impl Calls {
         Ok(reply)
     }
 
-    /// Applies the whole status of an object; fine when the object is gone. The caller compares first.
-    pub async fn put_whole_status<K: Object>(&self, live: &K, status: &impl Serialize) -> Result<(), CallError> {
+    /// Applies the whole status of an object where it differs from what it has; fine when the
+    /// object is gone. False when somebody wrote to the object since `live` was read: what follows
+    /// from an old status must not replace a newer one, and the next pass sees it.
+    pub async fn put_status<K>(&self, live: &K, status: &K::Status) -> Result<bool, CallError>
+    where
+        K: Object + HasStatus,
+        K::Status: PartialEq + Serialize,
+    {
+        if live.status() == Some(status) {
+            return Ok(true);
+        }
+        match self.put_part_of_status(live, live.resource_version(), status).await {
+            Err(error) if error.is_conflict() => Ok(false),
+            other => other.map(|()| true),
+        }
+    }
+
+    /// Applies these fields as our part of an object's status, whatever else has changed. The caller
+    /// compares first.
+    pub async fn put_fields_of_status<K: Object>(&self, live: &K, fields: &impl Serialize) -> Result<(), CallError> {
+        self.put_part_of_status(live, None, fields).await
+    }
+
+    async fn put_part_of_status<K: Object>(
+        &self,
+        live: &K,
+        version: Option<String>,
+        status: &impl Serialize,
+    ) -> Result<(), CallError> {
         let (namespace, name) = (live.namespace(), live.name_any());
-        let wanted = serde_json::json!({
+        let mut wanted = serde_json::json!({
             "apiVersion": K::api_version(&()),
             "kind": K::kind(&()),
             "metadata": {"name": name, "uid": live.uid()},
             "status": status,
         });
+        if let Some(version) = version {
+            wanted["metadata"]["resourceVersion"] = version.into();
+        }
         let params = PatchParams::apply(self.manager).force().validation_strict();
         let request =
             self.request::<K>(namespace.as_deref())

@@ -2,16 +2,17 @@
 
 use crate::calls::{CallError, Calls, Object};
 use capn_api::cluster_api::{Cluster, PAUSED_ANNOTATION, WATCH_LABEL};
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client, Resource, ResourceExt,
     runtime::{
+        WatchStreamExt,
         controller::{Action, Controller},
         events::{Event, EventType, Recorder, Reporter},
         reflector::ObjectRef,
-        watcher,
+        watcher::{self, watcher},
     },
 };
 use std::{
@@ -59,6 +60,47 @@ impl Scope {
             None => config,
         }
     }
+}
+
+/// Objects that others own, each whenever more than its conditions changed. Cluster API writes the
+/// status of its objects often and little of it is of use here.
+pub fn changes<K>(scope: &Scope, client: &Client) -> impl Stream<Item = Result<K, watcher::Error>> + Send + 'static
+where
+    K: Object + Resource<Scope = k8s_openapi::NamespaceResourceScope> + Send + Sync + 'static,
+{
+    let config = watcher::Config::default().timeout(60);
+    let events = watcher(scope.api::<K>(client), config).default_backoff();
+    let mut seen = HashMap::new();
+    events.filter_map(move |event| {
+        let news = match event {
+            Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => {
+                let content = content(&object);
+                let before = seen.insert(ObjectRef::from_obj(&object), content);
+                (before != Some(content)).then_some(Ok(object))
+            }
+            Ok(watcher::Event::Delete(object)) => {
+                seen.remove(&ObjectRef::from_obj(&object));
+                Some(Ok(object))
+            }
+            Ok(watcher::Event::Init | watcher::Event::InitDone) => None,
+            Err(error) => Some(Err(error)),
+        };
+        std::future::ready(news)
+    })
+}
+
+/// Stands for an object but for its conditions and for what changes with every write.
+fn content<K: Object>(object: &K) -> u64 {
+    let mut object = object.clone();
+    object.meta_mut().resource_version = None;
+    object.meta_mut().managed_fields = None;
+    let mut value = serde_json::to_value(&object).unwrap_or_default();
+    if let Some(status) = value.get_mut("status").and_then(serde_json::Value::as_object_mut) {
+        status.remove("conditions");
+    }
+    let mut hasher = DefaultHasher::new();
+    value.to_string().hash(&mut hasher);
+    hasher.finish()
 }
 
 /// What a controller works with.
@@ -135,6 +177,11 @@ pub fn again(at: Option<Timestamp>, now: Timestamp, object: &str) -> Action {
     let until = at.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
     let slowest = jittered(SLOWEST, object);
     Action::requeue(until.map_or(slowest, |until| until.clamp(Duration::from_secs(1), slowest)))
+}
+
+/// After a pass over an object that somebody wrote to meanwhile: its news are on their way.
+pub fn stale() -> Action {
+    Action::requeue(Duration::from_secs(1))
 }
 
 /// Up to a tenth more, different from object to object, so that many do not come at once.

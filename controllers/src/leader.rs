@@ -1,6 +1,7 @@
 //! Leader election: one manager of a provider works, the others wait.
 
-use kube::Client;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Api, Client};
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -11,6 +12,9 @@ const LEASE_SECONDS: u64 = 30;
 const GRACE_SECONDS: u64 = 20;
 /// A leader that could not renew for this long steps down, well before the Lease is free.
 const GIVE_UP: Duration = Duration::from_secs(15);
+
+/// Between two looks at a Lease that another one holds.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// A Lease that is held.
 pub struct Leadership {
@@ -23,23 +27,40 @@ pub struct Leadership {
 /// When the Lease cannot be used at all.
 pub async fn acquire(client: Client, namespace: &str, name: &str) -> Result<Leadership, LeaseManagerError> {
     let identity = identity();
-    let lease = LeaseManagerBuilder::new(client, name)
-        .with_namespace(namespace)
-        .with_duration(LEASE_SECONDS)
-        .with_grace(GRACE_SECONDS)
-        // Both differ from process to process: the Lease's conflict detection needs it.
-        .with_field_manager(&identity)
-        .with_identity(identity)
-        .build()
-        .await?;
+    let leases = Api::<Lease>::namespaced(client.clone(), namespace);
     loop {
-        match lease.changed().await {
+        let lease = LeaseManagerBuilder::new(client.clone(), name)
+            .with_namespace(namespace)
+            .with_duration(LEASE_SECONDS)
+            .with_grace(GRACE_SECONDS)
+            // Both differ from process to process: the Lease's conflict detection needs it.
+            .with_field_manager(&identity)
+            .with_identity(&identity)
+            .build()
+            .await?;
+        let changed = tokio::select! {
+            changed = lease.changed() => changed,
+            // It waits for the end of the Lease even when the holder gives it up before.
+            () = given_up(&leases, name) => continue,
+        };
+        match changed {
             Ok(true) => return Ok(Leadership { lease }),
             Ok(false) => {}
             Err(error) => {
                 tracing::warn!(%error, "lease not read, trying again");
-                tokio::time::sleep(Duration::from_secs(2)).await;
+                tokio::time::sleep(LOOK).await;
             }
+        }
+    }
+}
+
+/// Returns once nobody holds the Lease.
+async fn given_up(leases: &Api<Lease>, name: &str) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let held = |lease: Lease| lease.spec.and_then(|spec| spec.holder_identity).is_some();
+        if leases.get(name).await.is_ok_and(|lease| !held(lease)) {
+            return;
         }
     }
 }

@@ -29,22 +29,18 @@ const NESTED: &[Rule] = &[
         &["secrets"],
         &["create", "delete", "get", "list", "update", "watch"],
     ),
-    (
-        "",
-        &["services"],
-        &["create", "delete", "get", "list", "patch", "watch"],
-    ),
+    ("", &["services"], &["create", "delete", "list", "patch", "watch"]),
     ("", &["pods"], &["list", "watch"]),
     ("", &["persistentvolumeclaims"], &["delete", "list", "watch"]),
     (
         "apps",
         &["deployments", "statefulsets"],
-        &["create", "delete", "get", "list", "patch", "watch"],
+        &["create", "delete", "list", "patch", "watch"],
     ),
     (
         "policy",
         &["poddisruptionbudgets"],
-        &["create", "delete", "get", "patch"],
+        &["create", "delete", "list", "patch"],
     ),
     ("storage.k8s.io", &["storageclasses"], &["get"]),
     ("events.k8s.io", &["events"], &["create", "patch"]),
@@ -68,7 +64,11 @@ const KUBEVIRT: &[Rule] = &[
         &["virtualmachines"],
         &["create", "delete", "get", "list", "watch"],
     ),
-    ("kubevirt.io", &["virtualmachineinstances"], &["get", "list", "watch"]),
+    (
+        "kubevirt.io",
+        &["virtualmachineinstances"],
+        &["delete", "get", "list", "watch"],
+    ),
     ("events.k8s.io", &["events"], &["create", "patch"]),
 ];
 
@@ -133,7 +133,7 @@ pub fn leader_election() -> Role {
         rules: Some(vec![rule(&(
             "coordination.k8s.io",
             &["leases"],
-            &["create", "get", "patch", "watch"],
+            &["create", "get", "patch"],
         ))]),
     }
 }

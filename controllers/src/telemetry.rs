@@ -9,11 +9,11 @@ use prometheus_client::{
 use std::{sync::LazyLock, time::Duration};
 use tracing_subscriber::EnvFilter;
 
-/// Starts logging. kube's client logs answers that it cannot decode whole, Secrets included, so
-/// it is kept to errors.
+/// Starts logging. kube's client stays silent: it logs answers that it cannot decode whole, Secrets
+/// included, and every connection to a tenant that fails, which a pass reports itself.
 pub fn init(args: &Args) {
-    let filter = format!("{},kube_client::client=error,hyper=warn,rustls=warn", args.log_level);
-    let filter = EnvFilter::try_new(&filter).unwrap_or_else(|_| EnvFilter::new("info,kube_client::client=error"));
+    let filter = format!("{},kube_client::client=off,hyper=warn,rustls=warn", args.log_level);
+    let filter = EnvFilter::try_new(&filter).unwrap_or_else(|_| EnvFilter::new("info,kube_client::client=off"));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

@@ -260,7 +260,7 @@ fn yes() -> bool {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.validity) || duration(self.validity) >= duration('1h')").message("certificates.validity must be at least 1h, such as 8760h"),
-    validation = Rule::new("!has(self.renewBefore) || duration(self.renewBefore) < duration(has(self.validity) ? self.validity : '8760h')").message("certificates.renewBefore must be shorter than certificates.validity, such as 2920h for a validity of 8760h")
+    validation = Rule::new("!has(self.renewBefore) || duration(self.renewBefore) + duration(self.renewBefore) <= duration(has(self.validity) ? self.validity : '8760h')").message("certificates.renewBefore must be at most half of certificates.validity, such as 2920h for a validity of 8760h")
 )]
 pub struct Certificates {
     /// How long an issued certificate is valid; 8760h by default. Certificate authorities are

@@ -6,7 +6,7 @@ mod status;
 mod validate;
 
 use crate::calls::CallError;
-use crate::controller::{Context, Scope, Unfinished, again, owner_cluster, paused, reference};
+use crate::controller::{Context, Scope, Unfinished, again, owner_cluster, paused, reference, stale};
 use capn_api::{
     KubevirtCluster,
     cluster_api::{Cluster, MANAGED_BY_ANNOTATION},
@@ -19,7 +19,6 @@ use kube::{
         controller::{Action, Controller},
         events::EventType,
         reflector::ObjectRef,
-        watcher,
     },
 };
 use status::Outcome;
@@ -34,10 +33,9 @@ pub async fn run(client: Client, scope: Scope, shutdown: watch::Receiver<bool>) 
     let context = Arc::new(Context::new(client.clone(), NAME));
     let controller = Controller::new(scope.api::<KubevirtCluster>(&client), scope.ours());
     let store = controller.store();
-    let controller = controller.watches(
-        scope.api::<Cluster>(&client),
-        watcher::Config::default().timeout(60),
-        move |cluster| {
+    let controller = controller.watches_stream(
+        crate::controller::changes::<Cluster>(&scope, &client),
+        move |cluster: Cluster| {
             let (namespace, name) = (cluster.namespace(), cluster.name_any());
             let ours = |object: &&Arc<KubevirtCluster>| {
                 object.namespace() == namespace && owner_cluster(object.as_ref()).as_deref() == Some(&name)
@@ -57,10 +55,6 @@ pub async fn run(client: Client, scope: Scope, shutdown: watch::Receiver<bool>) 
 async fn reconcile(object: Arc<KubevirtCluster>, ctx: Arc<Context>) -> Result<Action, Unfinished> {
     let now = Timestamp::now();
     let failed = |error: CallError| Unfinished::from(&error);
-    if object.metadata.deletion_timestamp.is_some() {
-        release(&ctx, &object).await.map_err(failed)?;
-        return Ok(Action::await_change());
-    }
     let cluster: Option<Cluster> = match owner_cluster(object.as_ref()) {
         Some(name) => ctx
             .calls
@@ -69,12 +63,15 @@ async fn reconcile(object: Arc<KubevirtCluster>, ctx: Arc<Context>) -> Result<Ac
             .map_err(failed)?,
         None => None,
     };
-    if object.annotations().contains_key(MANAGED_BY_ANNOTATION) {
+    if object.annotations().contains_key(MANAGED_BY_ANNOTATION) && object.metadata.deletion_timestamp.is_none() {
         status::mirror(&ctx.calls, &object).await.map_err(failed)?;
         return Ok(again(None, now, &ObjectRef::from_obj(object.as_ref()).to_string()));
     }
     let outcome = if let Some(why) = paused(object.as_ref(), cluster.as_ref()) {
         Outcome::Paused(why)
+    } else if object.metadata.deletion_timestamp.is_some() {
+        release(&ctx, &object).await.map_err(failed)?;
+        return Ok(Action::await_change());
     } else {
         match cluster {
             None => Outcome::NoCluster,
@@ -94,9 +91,10 @@ async fn reconcile(object: Arc<KubevirtCluster>, ctx: Arc<Context>) -> Result<Ac
         )
         .await;
     }
-    status::write(&ctx.calls, &object, &status::status(&object, &outcome, now))
-        .await
-        .map_err(failed)?;
+    let status = status::status(&object, &outcome, now);
+    if !ctx.calls.put_status(object.as_ref(), &status).await.map_err(failed)? {
+        return Ok(stale());
+    }
     Ok(again(None, now, &ObjectRef::from_obj(object.as_ref()).to_string()))
 }
 

@@ -80,17 +80,5 @@ pub(crate) async fn mirror(calls: &Calls, object: &KubevirtCluster) -> Result<()
         return Ok(());
     }
     let mirrored = serde_json::json!({"initialization": {"provisioned": true}});
-    calls.put_whole_status(object, &mirrored).await
-}
-
-/// Writes the status where it differs.
-pub(crate) async fn write(
-    calls: &Calls,
-    object: &KubevirtCluster,
-    status: &KubevirtClusterStatus,
-) -> Result<(), CallError> {
-    if object.status.as_ref() == Some(status) {
-        return Ok(());
-    }
-    calls.put_whole_status(object, status).await
+    calls.put_fields_of_status(object, &mirrored).await
 }

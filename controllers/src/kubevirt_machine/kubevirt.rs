@@ -46,6 +46,8 @@ pub(crate) struct VirtualMachineInstanceStatus {
     pub(crate) phase: String,
     pub(crate) conditions: Vec<VmCondition>,
     pub(crate) interfaces: Vec<Interface>,
+    /// Node of the management cluster that the instance is asked to leave.
+    pub(crate) evacuation_node_name: String,
     pub(crate) phase_transition_timestamps: Vec<Transition>,
 }
 

@@ -2,6 +2,7 @@
 
 mod apply;
 mod build;
+mod eviction;
 mod instance;
 mod kubevirt;
 mod names;
@@ -14,12 +15,13 @@ mod validate;
 mod tests;
 
 use crate::calls::CallError;
-use crate::controller::{Context, Scope, Unfinished, again, paused, reference};
+use crate::controller::{Context, Scope, Unfinished, again, paused, reference, stale};
 use capn_api::{
     KubevirtMachine,
     cluster_api::{CLUSTER_NAME_LABEL, Cluster, Machine},
     kubevirt_machine::FINALIZER,
 };
+use eviction::Eviction;
 use futures::{Stream, StreamExt};
 use instance::State;
 use jiff::{SignedDuration, Timestamp};
@@ -51,20 +53,18 @@ pub async fn run(client: Client, scope: Scope, shutdown: watch::Receiver<bool>) 
     let controller = Controller::new(scope.api::<KubevirtMachine>(&client), scope.ours());
     let (by_machine, by_cluster) = (controller.store(), controller.store());
     let controller = controller
-        .watches(
-            scope.api::<Machine>(&client),
-            watcher::Config::default().timeout(60),
-            move |machine| {
+        .watches_stream(
+            crate::controller::changes::<Machine>(&scope, &client),
+            move |machine: Machine| {
                 let (namespace, name) = (machine.namespace(), machine.name_any());
                 find(&by_machine, |object| {
                     object.namespace() == namespace && names::owner_machine(object).as_deref() == Some(&name)
                 })
             },
         )
-        .watches(
-            scope.api::<Cluster>(&client),
-            watcher::Config::default().timeout(60),
-            move |cluster| {
+        .watches_stream(
+            crate::controller::changes::<Cluster>(&scope, &client),
+            move |cluster: Cluster| {
                 let (namespace, name) = (cluster.namespace(), cluster.name_any());
                 find(&by_cluster, |object| {
                     object.namespace() == namespace && object.labels().get(CLUSTER_NAME_LABEL) == Some(&name)
@@ -125,16 +125,16 @@ async fn reconcile(object: Arc<KubevirtMachine>, ctx: Arc<Context>, nodes: Arc<N
         Err(error) => Outcome::Failed(error),
         Ok(observed) => {
             pass.observed = observed;
-            if object.metadata.deletion_timestamp.is_some() {
+            if let Some(why) = paused(object.as_ref(), pass.observed.cluster.as_ref()) {
+                Outcome::Paused(why)
+            } else if object.metadata.deletion_timestamp.is_some() {
                 match pass.delete().await {
                     Ok(Some(waiting)) => Outcome::Deleting(waiting),
                     Ok(None) => return Ok(Action::await_change()),
                     Err(error) => Outcome::Failed(error),
                 }
-            } else if let Some(why) = paused(object.as_ref(), pass.observed.cluster.as_ref()) {
-                Outcome::Paused(why)
             } else {
-                pass.advance().await.unwrap_or_else(Outcome::Failed)
+                pass.advance(now).await.unwrap_or_else(Outcome::Failed)
             }
         }
     };
@@ -151,7 +151,7 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     /// The steps of a machine that shall be there.
-    async fn advance(&mut self) -> Result<Outcome, CallError> {
+    async fn advance(&mut self, now: Timestamp) -> Result<Outcome, CallError> {
         let calls = &self.ctx.calls;
         let wanted = match validate::validate(&self.object, &self.observed) {
             Ok(wanted) => wanted,
@@ -169,9 +169,11 @@ impl Pass<'_> {
             self.object = apply::record(calls, &self.object, instance).await?;
             registration = self.registration(&wanted.cluster).await?;
         }
+        let eviction = self.eviction(&wanted.cluster, &state, now).await?;
         Ok(Outcome::Made {
             state,
             registration,
+            eviction,
             check: wanted.check,
         })
     }
@@ -195,6 +197,41 @@ impl Pass<'_> {
             .await
     }
 
+    /// Goes on with an eviction from a node of the management cluster, or ends it.
+    async fn eviction(&mut self, cluster: &str, state: &State, now: Timestamp) -> Result<Option<Eviction>, CallError> {
+        let calls = &self.ctx.calls;
+        let runs = matches!(state, State::Running { .. });
+        let asked = self.observed.vmi.as_ref().filter(|vmi| eviction::asked(vmi).is_some());
+        let back = runs && asked.is_none() && eviction::cordoned(&self.object);
+        if asked.is_none() && !back {
+            return Ok(None);
+        }
+        let tenant = self
+            .nodes
+            .tenant(calls, &self.object.namespace().unwrap_or_default(), cluster)
+            .await?;
+        let matched = self
+            .observed
+            .machine
+            .as_ref()
+            .and_then(|machine| Some(machine.status.as_ref()?.node_ref.as_ref()?.name.clone()));
+        let node = matched.unwrap_or_else(|| self.object.name_any());
+        match (asked, tenant) {
+            (Some(vmi), tenant) => {
+                // What does not run has nothing to be drained.
+                let drain = runs.then_some((tenant, node.as_str()));
+                eviction::evict(calls, &mut self.object, vmi, drain, now)
+                    .await
+                    .map(Some)
+            }
+            (None, Some(tenant)) => {
+                eviction::settle(calls, &mut self.object, &tenant, &node).await?;
+                Ok(None)
+            }
+            (None, None) => Ok(None),
+        }
+    }
+
     /// The steps of a machine that shall go; None when the object itself is gone. Neither Cluster
     /// nor Machine is needed.
     async fn delete(&self) -> Result<Option<String>, CallError> {
@@ -215,14 +252,28 @@ impl Pass<'_> {
             observed,
         } = self;
         let status = status::status(&object, observed.vmi.as_ref(), &outcome, now);
-        status::write(&ctx.calls, &object, &status)
-            .await
-            .map_err(|error| Unfinished::from(&error))?;
+        let written = ctx.calls.put_status(&object, &status).await;
+        if !written.map_err(|error| Unfinished::from(&error))? {
+            return Ok(stale());
+        }
         let key = ObjectRef::from_obj(&object).to_string();
         let warn = async |reason: &str, message: &str| {
             ctx.event(&reference(&object), EventType::Warning, reason, message)
                 .await;
         };
+        if let Outcome::Made {
+            eviction: Some(eviction),
+            ..
+        } = &outcome
+        {
+            let (reason, message) = match eviction {
+                Eviction::Draining(message) => ("Draining", message),
+                Eviction::InstanceDeleted(message) => ("Evicted", message),
+            };
+            ctx.event(&reference(&object), EventType::Normal, reason, message).await;
+            // The tenant's pods are not watched.
+            return Ok(again(Some(now + SignedDuration::from_secs(3)), now, &key));
+        }
         match &outcome {
             Outcome::Failed(error) => return Err(Unfinished::from(error)),
             Outcome::NotMade(error) => {

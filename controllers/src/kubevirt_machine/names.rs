@@ -1,7 +1,7 @@
 //! Names, labels and annotations, the same as the Go provider's.
 
 use super::kubevirt::VirtualMachine;
-use capn_api::KubevirtMachine;
+use capn_api::{KubevirtMachine, cluster_api::Machine};
 use kube::ResourceExt;
 use serde_json::Value;
 
@@ -13,6 +13,10 @@ pub(crate) const MACHINE_NAMESPACE_LABEL: &str = "capk.cluster.x-k8s.io/kubevirt
 pub(crate) const ROLE_LABEL: &str = "cluster.x-k8s.io/role";
 /// Annotation of a KubevirtMachine: UID of the instance that the guest bootstrapped in.
 pub(crate) const INSTANCE_ANNOTATION: &str = "capk.cluster.x-k8s.io/bootstrapped-instance";
+/// Annotation of a KubevirtMachine that is evicted: until when its Node is drained, RFC 3339.
+pub(crate) const DRAIN_UNTIL_ANNOTATION: &str = "capk.cluster.x-k8s.io/vmi-deletion-grace-time";
+/// Annotation of a KubevirtMachine whose Node was cordoned for an eviction.
+pub(crate) const CORDONED_ANNOTATION: &str = "capk.cluster.x-k8s.io/node-cordoned";
 /// Volume and disk with the bootstrap data.
 pub(crate) const CLOUD_INIT_VOLUME: &str = "cloudinitvolume";
 
@@ -24,6 +28,12 @@ pub(crate) fn vm_namespace(object: &KubevirtMachine) -> String {
         .filter(|namespace| !namespace.is_empty())
         .or_else(|| object.namespace())
         .unwrap_or_default()
+}
+
+/// Name of the Secret with the bootstrap data, once a Machine has one.
+pub(crate) fn bootstrap_data(machine: &Machine) -> Option<String> {
+    let name = machine.spec.bootstrap.data_secret_name.clone();
+    name.filter(|name| !name.is_empty())
 }
 
 /// Name of the Secret with the user data, from that of the bootstrap data.

@@ -46,11 +46,7 @@ impl Nodes {
         name: &str,
         provider_id: &str,
     ) -> Result<Registration, CallError> {
-        let secret = format!("{cluster}-kubeconfig");
-        let Some(secret) = calls.get::<Secret>(Some(namespace), &secret).await? else {
-            return Ok(Registration::Waiting);
-        };
-        let Some(tenant) = self.client(&format!("{namespace}/{cluster}"), &secret).await else {
+        let Some(tenant) = self.tenant(calls, namespace, cluster).await? else {
             return Ok(Registration::Waiting);
         };
         let node = match tenant.get::<Node>(None, name).await {
@@ -79,6 +75,23 @@ impl Nodes {
                     .await?;
                 Ok(Registration::Done)
             }
+        }
+    }
+
+    /// Calls to a tenant; None while its kubeconfig Secret is missing or cannot be used.
+    ///
+    /// # Errors
+    /// When the Secret cannot be read.
+    pub(crate) async fn tenant(
+        &self,
+        calls: &Calls,
+        namespace: &str,
+        cluster: &str,
+    ) -> Result<Option<Calls>, CallError> {
+        let secret = format!("{cluster}-kubeconfig");
+        match calls.get::<Secret>(Some(namespace), &secret).await? {
+            Some(secret) => Ok(self.client(&format!("{namespace}/{cluster}"), &secret).await),
+            None => Ok(None),
         }
     }
 

@@ -44,9 +44,7 @@ pub(crate) async fn observe(calls: &Calls, object: &KubevirtMachine) -> Result<O
         .map(|machine| machine.spec.cluster_name.clone())
         .filter(|name| !name.is_empty())
         .or_else(|| object.labels().get(CLUSTER_NAME_LABEL).cloned());
-    let data = machine
-        .as_ref()
-        .and_then(|machine| machine.spec.bootstrap.data_secret_name.clone());
+    let data = machine.as_ref().and_then(names::bootstrap_data);
     // Without its Machine, the VM tells the name, or that of the Machine does.
     let user_data = data
         .as_deref()

@@ -1,10 +1,11 @@
 //! Step 5: status and conditions, on every exit. `status` is pure.
 
+use super::eviction::Eviction;
 use super::instance::{State, machine_addresses};
 use super::kubevirt::{VirtualMachineInstance, condition as vm_condition};
 use super::node::Registration;
 use super::validate::NotYet;
-use crate::calls::{CallError, Calls};
+use crate::calls::CallError;
 use capn_api::{
     ConditionStatus, KubevirtMachine,
     condition::{Verdict, conditions, find},
@@ -26,6 +27,7 @@ pub(crate) enum Outcome {
     Made {
         state: State,
         registration: Registration,
+        eviction: Option<Eviction>,
         check: CheckStrategy,
     },
     /// A read failed; nothing new is known.
@@ -95,6 +97,9 @@ fn provisioned_verdict(outcome: &Outcome, old: &KubevirtMachineStatus) -> Verdic
         Outcome::NotYet(waiting) => Verdict::new(type_, false, waiting.reason(), waiting.to_string()),
         Outcome::NotMade(error) => Verdict::new(type_, false, "VMCreateFailed", error.to_string()),
         Outcome::Deleting(what) => Verdict::new(type_, false, "Deleting", what.clone()),
+        Outcome::Failed(error) if find(&old.conditions, type_).is_none() => {
+            Verdict::new(type_, ConditionStatus::Unknown, "ReadFailed", error.to_string())
+        }
         Outcome::Paused(_) | Outcome::Failed(_) => kept(old, type_),
     }
 }
@@ -180,16 +185,4 @@ fn kept(old: &KubevirtMachineStatus, type_: &'static str) -> Verdict {
         Some(old) => Verdict::new(type_, old.status, old.reason.clone(), old.message.clone()),
         None => Verdict::new(type_, ConditionStatus::Unknown, "NotYetKnown", "not looked at yet"),
     }
-}
-
-/// Writes the status where it differs.
-pub(crate) async fn write(
-    calls: &Calls,
-    object: &KubevirtMachine,
-    status: &KubevirtMachineStatus,
-) -> Result<(), CallError> {
-    if object.status.as_ref() == Some(status) {
-        return Ok(());
-    }
-    calls.put_whole_status(object, status).await
 }

@@ -156,7 +156,7 @@ fn bootstrap(
     if !made && status.infrastructure_provisioned != Some(true) {
         return Err(NotYet::ClusterInfrastructure);
     }
-    let Some(name) = &machine.spec.bootstrap.data_secret_name else {
+    let Some(name) = names::bootstrap_data(machine) else {
         return Err(match status.control_plane_initialized {
             Some(true) => NotYet::BootstrapData,
             _ => NotYet::ControlPlane,
@@ -175,7 +175,7 @@ fn bootstrap(
             object.namespace().unwrap_or_default()
         )));
     }
-    Ok((names::user_data(name), data))
+    Ok((names::user_data(&name), data))
 }
 
 /// The root disk is the one that boots first, else the first; it survives on a persistent volume.

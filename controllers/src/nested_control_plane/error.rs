@@ -49,6 +49,9 @@ impl Error {
         };
         match self {
             Self::Observe(_) => verdict("ReadFailed", None, Again::Backoff, available),
+            Self::Validate(ValidateError::StoreLost(_)) => {
+                verdict("StoreLost", Some(EventType::Warning), Again::Backoff, available)
+            }
             Self::Validate(_) => verdict(reason::INVALID, Some(EventType::Warning), Again::OnChange, available),
             Self::Keys(KeysError::Call(_)) => verdict("WriteFailed", None, Again::Backoff, available),
             Self::Keys(KeysError::Wrong { .. }) => verdict(

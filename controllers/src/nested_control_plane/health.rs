@@ -1,6 +1,6 @@
 //! Why a control plane is not available yet, told from its pods and claims. Pure.
 
-use super::observe::{Observed, StorageProblem};
+use super::observe::{Observed, StorageProblem, unbound};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt;
 
@@ -21,10 +21,7 @@ pub(crate) fn diagnose(observed: &Observed) -> Option<Cause> {
 }
 
 fn storage(observed: &Observed) -> Option<Cause> {
-    let claim = observed
-        .claims
-        .iter()
-        .find(|claim| claim.status.as_ref().and_then(|status| status.phase.as_deref()) != Some("Bound"))?;
+    let claim = unbound(&observed.claims)?;
     let name = format!("{}/{}", claim.namespace().unwrap_or_default(), claim.name_any());
     let cause = |reason, message, needs_person| {
         Some(Cause {

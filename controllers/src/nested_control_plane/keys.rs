@@ -3,6 +3,7 @@
 //! they are due or no longer say what they should, under the resourceVersion that was read.
 
 use super::addresses::Addresses;
+use super::names;
 use super::observe::Secrets;
 use super::validate::Tenant;
 use crate::calls::{CallError, Calls};
@@ -316,7 +317,7 @@ async fn store(
         }
         Some(mut secret) => {
             secret.data = Some(data);
-            secret.labels_mut().extend(tenant.names.labels());
+            secret.labels_mut().extend(tenant.names.component(names::CERTIFICATES));
             calls.replace(&secret).await.map(|_| true)
         }
     };
@@ -328,7 +329,7 @@ fn secret(tenant: &Tenant, name: &str, type_: &str, data: BTreeMap<String, ByteS
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
             namespace: Some(tenant.namespace.clone()),
-            labels: Some(tenant.names.labels()),
+            labels: Some(tenant.names.component(names::CERTIFICATES)),
             owner_references: Some(vec![tenant.owner.clone()]),
             ..ObjectMeta::default()
         },

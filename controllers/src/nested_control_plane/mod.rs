@@ -17,7 +17,7 @@ mod versions;
 #[cfg(test)]
 mod tests;
 
-use crate::controller::{Context, Scope, Unfinished, again, paused, reference};
+use crate::controller::{Context, Scope, Unfinished, again, paused, reference, stale};
 use crate::tenant::{Access, Facts, Tenants, objects};
 use addresses::Addresses;
 use capn_api::{
@@ -69,7 +69,6 @@ pub async fn run(client: Client, scope: Scope, max_starting: u32, shutdown: watc
         turns: Turns::new(max_starting),
         all: controller.store(),
     });
-    let theirs = watcher::Config::default().labels(CLUSTER_NAME_LABEL).timeout(60);
     let parts = watcher::Config::default().labels(names::COMPONENT_LABEL).timeout(60);
     let (by_cluster, by_pod, by_claim, by_turn) = (
         controller.store(),
@@ -77,11 +76,12 @@ pub async fn run(client: Client, scope: Scope, max_starting: u32, shutdown: watc
         controller.store(),
         controller.store(),
     );
+    let turns = own.clone();
     let controller = controller
         .owns(scope.api::<Deployment>(&client), parts.clone())
         .owns(scope.api::<StatefulSet>(&client), parts.clone())
         .owns(scope.api::<Service>(&client), parts.clone())
-        .owns(scope.api::<Secret>(&client), theirs)
+        .owns(scope.api::<Secret>(&client), parts.clone())
         .watches(
             scope.api::<PartialObjectMeta<Pod>>(&client),
             parts.clone(),
@@ -92,10 +92,9 @@ pub async fn run(client: Client, scope: Scope, max_starting: u32, shutdown: watc
             parts,
             move |claim| of_cluster(&by_claim, &claim),
         )
-        .watches(
-            scope.api::<Cluster>(&client),
-            watcher::Config::default().timeout(60),
-            move |cluster| {
+        .watches_stream(
+            crate::controller::changes::<Cluster>(&scope, &client),
+            move |cluster: Cluster| {
                 let name = cluster.name_any();
                 let named = observe::control_plane_of(&cluster).map(|control_plane| {
                     ObjectRef::new(control_plane).within(&cluster.namespace().unwrap_or_default())
@@ -106,12 +105,13 @@ pub async fn run(client: Client, scope: Scope, max_starting: u32, shutdown: watc
                     .collect::<Vec<_>>()
             },
         )
-        // Whenever one gets on, those that wait for their turn look again.
-        .watches(scope.api::<NestedControlPlane>(&client), scope.ours(), move |_| {
-            by_turn
-                .state()
-                .iter()
-                .filter(|ncp| turn::waits(ncp))
+        // Whenever one gets on, those that come next look again.
+        .watches(scope.api::<NestedControlPlane>(&client), scope.ours(), move |changed| {
+            if turn::waits(&changed) {
+                return Vec::new();
+            }
+            let next = turns.turns.next(&by_turn.state());
+            next.iter()
                 .map(|ncp| ObjectRef::from_obj(ncp.as_ref()))
                 .collect::<Vec<_>>()
         });
@@ -200,10 +200,15 @@ impl Pass<'_> {
     /// The steps of a tenant that shall be there.
     async fn advance(&mut self, names: &Names, cluster: &Cluster) -> Result<Outcome, Error> {
         let calls = &self.ctx.calls;
-        self.observed = observe::observe(calls, &self.ncp.namespace().unwrap_or_default(), names)
+        let all = self.own.all.state();
+        if self.own.turns.still_waits(&self.ncp, &all, self.now) {
+            return Ok(Outcome::WaitingForTurn);
+        }
+        self.observed = observe::observe(calls, &self.ncp.namespace().unwrap_or_default(), names, self.now)
             .await
             .map_err(Error::Observe)?;
         let mut tenant = validate::validate(&self.ncp, cluster)?;
+        validate::validate_store(&self.ncp, names, &self.observed)?;
         let rollout = validate::rollout(&mut tenant, self.observed.control_plane.as_ref(), self.now);
         self.ncp = apply::own(calls, &self.ncp, names, &apply::Own::default())
             .await
@@ -226,7 +231,6 @@ impl Pass<'_> {
             &tenant.network,
             addresses.published.as_ref().map(|_| addresses.reached.0),
         )?;
-        let all = self.own.all.state();
         if !apply::started(&tenant, &self.observed) && !self.own.turns.take(&self.ncp, &all, self.now) {
             return Ok(Outcome::WaitingForTurn);
         }
@@ -261,7 +265,10 @@ impl Pass<'_> {
         Ok(Outcome::Applied {
             control_plane: Box::new(workloads.control_plane),
             published: addresses.published.is_some(),
-            again: rollout.map_or(leaves.renewal, |at| at.min(leaves.renewal)),
+            again: [rollout, self.observed.storage_due]
+                .into_iter()
+                .flatten()
+                .fold(leaves.renewal, Timestamp::min),
             seeded: *seeded.as_ref().unwrap_or(&false),
             error: seeded.err(),
         })
@@ -311,7 +318,7 @@ impl Pass<'_> {
     async fn delete(&mut self, names: Option<&Names>, cluster: Option<&Cluster>) -> Result<Option<String>, Error> {
         let calls = &self.ctx.calls;
         if let Some(names) = names {
-            self.observed = observe::observe(calls, &self.ncp.namespace().unwrap_or_default(), names)
+            self.observed = observe::observe(calls, &self.ncp.namespace().unwrap_or_default(), names, self.now)
                 .await
                 .map_err(Error::Observe)?;
             let waiting = finalize::finalize(calls, &self.ncp, cluster, names, &self.observed).await;
@@ -332,15 +339,17 @@ impl Pass<'_> {
     async fn finish(self, names: Option<&Names>, outcome: Outcome) -> Result<Action, Unfinished> {
         let Self {
             ctx,
-            own: _,
+            own,
             ncp,
             observed,
             now,
         } = self;
         let status = status::status(&ncp, names, &observed, &outcome, now);
-        status::write(&ctx.calls, &ncp, &status)
-            .await
-            .map_err(|error| Unfinished::from(&error))?;
+        own.turns.settle(&ncp, &status);
+        let written = ctx.calls.put_status(&ncp, &status).await;
+        if !written.map_err(|error| Unfinished::from(&error))? {
+            return Ok(stale());
+        }
         let key = ObjectRef::from_obj(&ncp).to_string();
         announce(ctx, &ncp, &status).await;
         match &outcome {

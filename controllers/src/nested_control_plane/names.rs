@@ -9,12 +9,14 @@ pub(crate) const COMPONENT_LABEL: &str = "controlplane.cluster.x-k8s.io/componen
 pub(crate) const CONTROL_PLANE: &str = "control-plane";
 /// Value of [`COMPONENT_LABEL`] on etcd's pods.
 pub(crate) const ETCD: &str = "etcd";
+/// Value of [`COMPONENT_LABEL`] on Secrets.
+pub(crate) const CERTIFICATES: &str = "certificates";
 /// Annotation of control plane pods: the Kubernetes version that they serve.
 pub(crate) const VERSION_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/version";
 /// Annotation of control plane pods: the rollout that made them.
 pub(crate) const ROLLOUT_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/rollout-after";
-/// Annotation of a NestedControlPlane whose store has held data. Only recorded so far: nothing
-/// yet keeps an API server from starting on an empty store in its place.
+/// Annotation of a NestedControlPlane whose store has held data: it is never started on an empty
+/// one again.
 pub(crate) const STORE_INITIALIZED_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/store-initialized";
 
 /// Port of the API server in its pod.
@@ -102,6 +104,11 @@ impl Names {
     /// The same as a label selector in text.
     pub(crate) fn selector(&self, component: &str) -> String {
         format!("{CLUSTER_NAME_LABEL}={},{COMPONENT_LABEL}={component}", self.0)
+    }
+
+    /// A label selector for everything that is made for the tenant.
+    pub(crate) fn parts(&self) -> String {
+        format!("{CLUSTER_NAME_LABEL}={},{COMPONENT_LABEL}", self.0)
     }
 
     /// Host name of an etcd member, by which its peers reach it.

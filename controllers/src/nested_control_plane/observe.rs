@@ -7,6 +7,7 @@ use capn_api::{
     NestedControlPlane,
     cluster_api::{CLUSTER_NAME_LABEL, Cluster},
 };
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
     core::v1::{PersistentVolumeClaim, Pod, Secret, Service},
@@ -30,7 +31,12 @@ pub(crate) struct Observed {
     pub(crate) claims: Vec<PersistentVolumeClaim>,
     /// What keeps a claim without a volume, when that can be told.
     pub(crate) storage: StorageProblem,
+    /// When a claim that is new will have had time enough to find its volume.
+    pub(crate) storage_due: Option<Timestamp>,
 }
+
+/// Time in which a claim finds a volume that was made by hand and whose class is no object.
+const BINDING: SignedDuration = SignedDuration::from_secs(15);
 
 /// Secrets of a tenant.
 #[derive(Clone, Debug, Default)]
@@ -93,68 +99,87 @@ pub(crate) fn cluster_of(ncp: &NestedControlPlane) -> Option<String> {
 }
 
 /// Reads everything of a tenant.
-pub(crate) async fn observe(calls: &Calls, namespace: &str, names: &Names) -> Result<Observed, CallError> {
-    let get = Getter { calls, namespace };
-    let (control_plane, etcd) = (names.selector(names::CONTROL_PLANE), names.selector(names::ETCD));
-    let (secrets, services, workloads, pods) = try_join!(
-        secrets(&get, names),
-        services(&get, names),
-        async {
-            try_join!(
-                get.one(names.etcd()),
-                get.one(names.control_plane()),
-                get.one(names.etcd()),
-                get.one(names.control_plane())
-            )
-        },
-        async {
-            try_join!(
-                calls.list(Some(namespace), &control_plane),
-                calls.list(Some(namespace), &etcd),
-                calls.list(Some(namespace), &etcd)
-            )
-        },
+pub(crate) async fn observe(
+    calls: &Calls,
+    namespace: &str,
+    names: &Names,
+    now: Timestamp,
+) -> Result<Observed, CallError> {
+    let parts = names.parts();
+    let place = Some(namespace);
+    let (secrets, services, deployments, sets, budgets, pods, claims) = try_join!(
+        secrets(calls, namespace, names),
+        calls.list(place, &parts),
+        calls.list(place, &parts),
+        calls.list(place, &parts),
+        calls.list(place, &parts),
+        calls.list(place, &parts),
+        calls.list::<PersistentVolumeClaim>(place, &parts),
     )?;
-    let (etcd, control_plane, etcd_budget, control_plane_budget) = workloads;
-    let (pods, etcd_pods, claims) = pods;
-    let storage = storage_problem(calls, &claims).await?;
+    let (mut services, mut budgets) = (Found(services), Found(budgets));
+    let (pods, etcd_pods) = pods.into_iter().partition(|pod: &Pod| {
+        pod.labels().get(names::COMPONENT_LABEL).map(String::as_str) == Some(names::CONTROL_PLANE)
+    });
+    let storage_due = binding_until(&claims).filter(|due| *due > now);
+    let storage = match storage_due {
+        Some(_) => StorageProblem::None,
+        None => storage_problem(calls, &claims).await?,
+    };
     Ok(Observed {
         secrets,
-        services,
-        etcd,
-        control_plane,
-        etcd_budget,
-        control_plane_budget,
+        services: Services {
+            api_server: services.take(&names.api_server_service()),
+            etcd: services.take(&names.etcd()),
+            etcd_peers: services.take(&names.etcd_peers()),
+        },
+        etcd: Found(sets).take(&names.etcd()),
+        control_plane: Found(deployments).take(&names.control_plane()),
+        etcd_budget: budgets.take(&names.etcd()),
+        control_plane_budget: budgets.take(&names.control_plane()),
         pods,
         etcd_pods,
         claims,
         storage,
+        storage_due,
     })
 }
 
-struct Getter<'a> {
-    calls: &'a Calls,
-    namespace: &'a str,
-}
+/// Objects of one kind, to be taken by name.
+struct Found<K>(Vec<K>);
 
-impl Getter<'_> {
-    async fn one<K: Object>(&self, name: String) -> Result<Option<K>, CallError> {
-        self.calls.get(Some(self.namespace), &name).await
+impl<K: Object> Found<K> {
+    fn take(&mut self, name: &str) -> Option<K> {
+        let at = self
+            .0
+            .iter()
+            .position(|object| object.meta().name.as_deref() == Some(name))?;
+        Some(self.0.swap_remove(at))
     }
 }
 
-async fn secrets(get: &Getter<'_>, names: &Names) -> Result<Secrets, CallError> {
+/// Ours are found by label. What a person brought may lack it, so what is not found so is asked for.
+async fn secrets(calls: &Calls, namespace: &str, names: &Names) -> Result<Secrets, CallError> {
+    let mut found = Found(calls.list(Some(namespace), &names.parts()).await?);
+    let mut one = |name: String| {
+        let found = found.take(&name);
+        async move {
+            match found {
+                Some(found) => Ok(Some(found)),
+                None => calls.get::<Secret>(Some(namespace), &name).await,
+            }
+        }
+    };
     let (ca, etcd_ca, proxy_ca, service_account, kubeconfig, api_server, etcd_member, controller_manager, scheduler) =
         try_join!(
-            get.one(names.ca()),
-            get.one(names.etcd_ca()),
-            get.one(names.proxy_ca()),
-            get.one(names.service_account()),
-            get.one(names.kubeconfig()),
-            get.one(names.api_server_certificates()),
-            get.one(names.etcd_certificates()),
-            get.one(names.controller_manager()),
-            get.one(names.scheduler()),
+            one(names.ca()),
+            one(names.etcd_ca()),
+            one(names.proxy_ca()),
+            one(names.service_account()),
+            one(names.kubeconfig()),
+            one(names.api_server_certificates()),
+            one(names.etcd_certificates()),
+            one(names.controller_manager()),
+            one(names.scheduler()),
         )?;
     Ok(Secrets {
         ca,
@@ -169,25 +194,20 @@ async fn secrets(get: &Getter<'_>, names: &Names) -> Result<Secrets, CallError> 
     })
 }
 
-async fn services(get: &Getter<'_>, names: &Names) -> Result<Services, CallError> {
-    let (api_server, etcd, etcd_peers) = try_join!(
-        get.one(names.api_server_service()),
-        get.one(names.etcd()),
-        get.one(names.etcd_peers())
-    )?;
-    Ok(Services {
-        api_server,
-        etcd,
-        etcd_peers,
-    })
+/// The first claim without a volume.
+pub(crate) fn unbound(claims: &[PersistentVolumeClaim]) -> Option<&PersistentVolumeClaim> {
+    claims
+        .iter()
+        .find(|claim| claim.status.as_ref().and_then(|status| status.phase.as_deref()) != Some("Bound"))
+}
+
+fn binding_until(claims: &[PersistentVolumeClaim]) -> Option<Timestamp> {
+    Some(unbound(claims)?.creation_timestamp()?.0 + BINDING)
 }
 
 /// A claim says nothing of why it waits but in events, so its class is looked at.
 async fn storage_problem(calls: &Calls, claims: &[PersistentVolumeClaim]) -> Result<StorageProblem, CallError> {
-    let waits = |claim: &&PersistentVolumeClaim| {
-        claim.status.as_ref().and_then(|status| status.phase.as_deref()) != Some("Bound")
-    };
-    let Some(claim) = claims.iter().find(waits) else {
+    let Some(claim) = unbound(claims) else {
         return Ok(StorageProblem::None);
     };
     match claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref()) {

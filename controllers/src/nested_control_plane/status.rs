@@ -6,7 +6,6 @@ use super::health;
 use super::names::{CONTROL_PLANE, Names, VERSION_ANNOTATION};
 use super::observe::Observed;
 use super::versions;
-use crate::calls::{CallError, Calls};
 use capn_api::{
     ConditionStatus, NestedControlPlane,
     condition::{self, Verdict, conditions},
@@ -303,16 +302,4 @@ fn scaling(type_: &'static str, scaling: bool, counts: &Counts) -> Verdict {
     } else {
         Verdict::new(type_, false, no, "")
     }
-}
-
-/// Writes the status where it differs from what is stored.
-pub(crate) async fn write(
-    calls: &Calls,
-    ncp: &NestedControlPlane,
-    status: &NestedControlPlaneStatus,
-) -> Result<(), CallError> {
-    if ncp.status.as_ref() == Some(status) {
-        return Ok(());
-    }
-    calls.put_whole_status(ncp, status).await
 }

@@ -5,7 +5,7 @@ use super::validate::initialized;
 use capn_api::{
     NestedControlPlane,
     condition::find,
-    nested_control_plane::{condition, reason},
+    nested_control_plane::{NestedControlPlaneStatus, condition, reason},
 };
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -35,8 +35,37 @@ impl Turns {
         }
     }
 
-    /// Whether this one may start now. The oldest that wait come first.
+    /// Whether this one was told to wait and would be told so again.
+    pub(crate) fn still_waits(
+        &self,
+        ncp: &NestedControlPlane,
+        all: &[Arc<NestedControlPlane>],
+        now: Timestamp,
+    ) -> bool {
+        waits(ncp) && !self.free(ncp, all, now)
+    }
+
+    /// Those that come next, as many as may start at the same time.
+    pub(crate) fn next(&self, all: &[Arc<NestedControlPlane>]) -> Vec<Arc<NestedControlPlane>> {
+        let mut waiting: Vec<_> = all.iter().filter(|ncp| waits(ncp)).cloned().collect();
+        waiting.sort_by_key(|ncp| age(ncp));
+        waiting.truncate(self.most);
+        waiting
+    }
+
+    /// Gives a turn to this one, if there is one. The oldest that wait come first.
     pub(crate) fn take(&self, ncp: &NestedControlPlane, all: &[Arc<NestedControlPlane>], now: Timestamp) -> bool {
+        let free = self.free(ncp, all, now);
+        if free && let Some(uid) = ncp.uid() {
+            self.given
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(uid, now);
+        }
+        free
+    }
+
+    fn free(&self, ncp: &NestedControlPlane, all: &[Arc<NestedControlPlane>], now: Timestamp) -> bool {
         if self.most == 0 {
             return true;
         }
@@ -44,7 +73,7 @@ impl Turns {
         let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
         given.retain(|uid, at| {
             let object = all.iter().find(|other| other.uid().as_deref() == Some(uid));
-            object.is_none_or(|object| !initialized(object)) && now.duration_since(*at) < PATIENCE
+            object.is_some_and(|object| !initialized(object)) && now.duration_since(*at) < PATIENCE
         });
         let starting = |other: &NestedControlPlane| {
             let uid = other.uid().unwrap_or_default();
@@ -58,11 +87,16 @@ impl Turns {
             .iter()
             .filter(|other| waits(other) && !starting(other) && age(other) < age(ncp))
             .count();
-        let free = busy + before_us < self.most;
-        if free {
-            given.insert(uid, now);
+        busy + before_us < self.most
+    }
+
+    /// Takes a turn back from one that does not start: it failed, or waits for a person.
+    pub(crate) fn settle(&self, ncp: &NestedControlPlane, status: &NestedControlPlaneStatus) {
+        let starts = find(&status.conditions, condition::AVAILABLE)
+            .is_some_and(|available| available.reason == reason::STARTING);
+        if !starts && let Some(uid) = &ncp.metadata.uid {
+            self.given.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
         }
-        free
     }
 }
 
@@ -91,4 +125,81 @@ fn available(ncp: &NestedControlPlane) -> Option<&capn_api::Condition> {
 
 fn age(ncp: &NestedControlPlane) -> (Option<Timestamp>, String) {
     (ncp.creation_timestamp().map(|at| at.0), ncp.uid().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    const NOW: &str = "2026-01-01T00:10:00Z";
+
+    fn now() -> Timestamp {
+        NOW.parse().unwrap()
+    }
+
+    /// A control plane that was made in this minute, with Available for this reason.
+    fn made(minute: u32, reason: &str) -> Arc<NestedControlPlane> {
+        let mut object = json!({
+            "apiVersion": "controlplane.cluster.x-k8s.io/v1alpha1", "kind": "NestedControlPlane",
+            "metadata": {"name": format!("t{minute}"), "uid": format!("u{minute}"), "creationTimestamp": format!("2026-01-01T00:{minute:02}:00Z")},
+            "spec": {"version": "v1.36.3"},
+        });
+        if !reason.is_empty() {
+            object["status"] = status(reason);
+        }
+        Arc::new(serde_json::from_value(object).unwrap())
+    }
+
+    fn status(reason: &str) -> Value {
+        json!({"externalManagedControlPlane": true, "conditions": [
+            {"type": "Available", "status": "False", "reason": reason, "message": "m", "lastTransitionTime": NOW},
+        ]})
+    }
+
+    #[test]
+    fn no_more_start_than_may_and_the_oldest_come_first() {
+        let turns = Turns::new(2);
+        let all = [
+            made(1, reason::STARTING),
+            made(4, reason::WAITING_FOR_TURN),
+            made(3, reason::WAITING_FOR_TURN),
+            made(2, reason::WAITING_FOR_TURN),
+        ];
+        assert!(turns.still_waits(&all[1], &all, now()));
+        assert!(!turns.take(&all[2], &all, now()));
+        assert!(turns.take(&all[3], &all, now()));
+        assert!(!turns.take(&all[2], &all, now()), "one starts and one has its turn");
+        let next: Vec<_> = turns.next(&all).iter().map(|ncp| ncp.name_any()).collect();
+        assert_eq!(next, ["t2", "t3"]);
+    }
+
+    #[test]
+    fn one_that_waits_for_a_person_gives_its_turn_back() {
+        let turns = Turns::new(1);
+        let all = [made(1, ""), made(2, "")];
+        assert!(turns.take(&all[0], &all, now()));
+        assert!(!turns.take(&all[1], &all, now()));
+        let starts = serde_json::from_value(status(reason::STARTING)).unwrap();
+        turns.settle(&all[0], &starts);
+        assert!(!turns.take(&all[1], &all, now()));
+        let fails = serde_json::from_value(status("ImageNotPulled")).unwrap();
+        turns.settle(&all[0], &fails);
+        assert!(turns.take(&all[1], &all, now()));
+    }
+
+    #[test]
+    fn one_that_starts_for_too_long_no_longer_counts() {
+        let turns = Turns::new(1);
+        let all = [made(1, reason::STARTING), made(2, reason::WAITING_FOR_TURN)];
+        assert!(!turns.take(&all[1], &all, now()));
+        assert!(turns.take(&all[1], &all, now() + PATIENCE));
+    }
+
+    #[test]
+    fn without_a_bound_nobody_waits() {
+        let turns = Turns::new(0);
+        let all = [made(1, reason::STARTING), made(2, "")];
+        assert!(turns.take(&all[1], &all, now()));
+    }
 }

@@ -1,7 +1,8 @@
 //! Step 2: turns spec and Cluster into a `Tenant`, whose types cannot hold a wrong combination.
 //! No client. What the CRD refuses at `kubectl apply` is not checked again.
 
-use super::names::{LONGEST_CLUSTER_NAME, Names, ROLLOUT_ANNOTATION};
+use super::names::{LONGEST_CLUSTER_NAME, Names, ROLLOUT_ANNOTATION, STORE_INITIALIZED_ANNOTATION};
+use super::observe::Observed;
 use super::versions;
 use capn_api::{
     NestedControlPlane,
@@ -152,6 +153,10 @@ pub(crate) enum ValidateError {
         network: IpNet,
         example: &'static str,
     },
+    #[error(
+        "the store of this control plane was in use and is gone: neither StatefulSet {0} nor a claim of it is there; restore claim data-{0}-0, or remove the annotation {STORE_INITIALIZED_ANNOTATION} to start with an empty store, without any object of the tenant"
+    )]
+    StoreLost(String),
 }
 
 const SERVICES: &str = "10.95.0.0/16";
@@ -251,6 +256,16 @@ pub(crate) fn initialized(ncp: &NestedControlPlane) -> bool {
     status
         .and_then(|s| s.initialization.as_ref())
         .is_some_and(|i| i.control_plane_initialized)
+}
+
+/// Keeps a control plane whose data is gone from starting with an empty store, which would remove
+/// every workload of the tenant.
+pub(crate) fn validate_store(ncp: &NestedControlPlane, names: &Names, live: &Observed) -> Result<(), ValidateError> {
+    let used = ncp.annotations().contains_key(STORE_INITIALIZED_ANNOTATION);
+    if used && live.etcd.is_none() && live.claims.is_empty() {
+        return Err(ValidateError::StoreLost(names.etcd()));
+    }
+    Ok(())
 }
 
 /// Keeps a rollout that lies ahead from happening now: the pods stay as they are until its time,

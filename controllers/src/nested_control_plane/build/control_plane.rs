@@ -266,7 +266,7 @@ fn controller_manager_args(tenant: &Tenant) -> Args {
         .with("cluster-signing-key-file", pki("ca.key"))
         .with("controllers", "*,bootstrapsigner,tokencleaner")
         .with("kubeconfig", &kubeconfig)
-        .with("leader-elect", "true")
+        .electing()
         .with("profiling", "false")
         .with("requestheader-client-ca-file", pki("front-proxy-ca.crt"))
         .with("root-ca-file", pki("ca.crt"))
@@ -282,7 +282,7 @@ fn scheduler_args() -> Args {
         .with("authorization-kubeconfig", &kubeconfig)
         .with("client-ca-file", format!("{PKI}/ca.crt"))
         .with("kubeconfig", &kubeconfig)
-        .with("leader-elect", "true")
+        .electing()
         .with("profiling", "false")
         .with("requestheader-client-ca-file", format!("{PKI}/front-proxy-ca.crt"))
 }

@@ -1,0 +1,220 @@
+//! An eviction that KubeVirt leaves to others (`evictionStrategy: External`): the tenant's Node is
+//! cordoned and drained, then the instance is deleted. A Node that comes back is uncordoned.
+
+use super::kubevirt::VirtualMachineInstance;
+use super::names::{CORDONED_ANNOTATION, DRAIN_UNTIL_ANNOTATION};
+use crate::calls::{CallError, Calls};
+use capn_api::KubevirtMachine;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::ResourceExt;
+use serde_json::json;
+
+/// Longest time that a Node is drained before its instance is deleted all the same: a tenant's
+/// PodDisruptionBudget must not hold up the management cluster for ever.
+const GRACE: SignedDuration = SignedDuration::from_mins(10);
+
+/// How far an eviction is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Eviction {
+    /// The Node is being drained.
+    Draining(String),
+    /// The instance was told to go.
+    InstanceDeleted(String),
+}
+
+/// The node of the management cluster that an instance is asked to leave, if that is left to us.
+pub(crate) fn asked(vmi: &VirtualMachineInstance) -> Option<&str> {
+    let strategy = vmi.spec.0.get("evictionStrategy").and_then(serde_json::Value::as_str);
+    let node = vmi.status.as_ref()?.evacuation_node_name.as_str();
+    (strategy == Some("External") && !node.is_empty() && vmi.metadata.deletion_timestamp.is_none()).then_some(node)
+}
+
+/// Goes on with an eviction. `node` is the Node in the tenant to drain, None when nothing runs on it.
+///
+/// # Errors
+/// When a call to the management cluster fails. A tenant that fails is drained until the time is over.
+pub(crate) async fn evict(
+    calls: &Calls,
+    object: &mut KubevirtMachine,
+    vmi: &VirtualMachineInstance,
+    drain: Option<(Option<Calls>, &str)>,
+    now: Timestamp,
+) -> Result<Eviction, CallError> {
+    let host = asked(vmi).unwrap_or_default();
+    if let Some((tenant, node)) = drain {
+        let until = match until(object) {
+            Some(until) => until,
+            None => {
+                let until = now + GRACE;
+                let marks = json!({DRAIN_UNTIL_ANNOTATION: until.to_string(), CORDONED_ANNOTATION: "true"});
+                *object = annotate(calls, object, marks).await?;
+                until
+            }
+        };
+        if now < until {
+            let left = match tenant {
+                None => Some("the tenant's API server cannot be reached".to_owned()),
+                Some(tenant) => self::drain(&tenant, node)
+                    .await
+                    .unwrap_or_else(|error| Some(error.to_string())),
+            };
+            if let Some(left) = left {
+                return Ok(Eviction::Draining(format!(
+                    "node {host} of the management cluster is being emptied: draining Node {node} of the tenant until {until} at most; {left}"
+                )));
+            }
+        }
+    }
+    calls.delete(vmi).await?;
+    if object.annotations().contains_key(DRAIN_UNTIL_ANNOTATION) {
+        *object = annotate(calls, object, json!({DRAIN_UNTIL_ANNOTATION: null})).await?;
+    }
+    Ok(Eviction::InstanceDeleted(format!(
+        "node {host} of the management cluster is being emptied: the VirtualMachineInstance was deleted"
+    )))
+}
+
+/// Uncordons the Node of a machine that is back after an eviction, or whose eviction was called off.
+///
+/// # Errors
+/// When a call fails; it is tried again.
+pub(crate) async fn settle(
+    calls: &Calls,
+    object: &mut KubevirtMachine,
+    tenant: &Calls,
+    node: &str,
+) -> Result<(), CallError> {
+    if let Some(node) = tenant.get::<Node>(None, node).await? {
+        cordon(tenant, &node, false).await?;
+    }
+    let marks = json!({DRAIN_UNTIL_ANNOTATION: null, CORDONED_ANNOTATION: null});
+    *object = annotate(calls, object, marks).await?;
+    Ok(())
+}
+
+/// Whether a Node of this machine may be cordoned by us.
+pub(crate) fn cordoned(object: &KubevirtMachine) -> bool {
+    object.annotations().contains_key(CORDONED_ANNOTATION)
+}
+
+fn until(object: &KubevirtMachine) -> Option<Timestamp> {
+    object.annotations().get(DRAIN_UNTIL_ANNOTATION)?.parse().ok()
+}
+
+async fn annotate(
+    calls: &Calls,
+    object: &KubevirtMachine,
+    annotations: serde_json::Value,
+) -> Result<KubevirtMachine, CallError> {
+    calls
+        .merge(&json!({"metadata": {"annotations": annotations}}), object)
+        .await
+}
+
+/// One try to empty a Node; says what is left on it.
+async fn drain(tenant: &Calls, name: &str) -> Result<Option<String>, CallError> {
+    let Some(node) = tenant.get::<Node>(None, name).await? else {
+        return Ok(None);
+    };
+    cordon(tenant, &node, true).await?;
+    let pods = tenant.pods_of_node(name).await?;
+    let mut left = Vec::new();
+    for pod in pods.iter().filter(|pod| leaves(pod)) {
+        let place = format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any());
+        if pod.metadata.deletion_timestamp.is_some() || tenant.evict(pod).await? {
+            left.push(format!("Pod {place} is ending"));
+        } else {
+            left.push(format!("a PodDisruptionBudget holds Pod {place}"));
+        }
+    }
+    Ok(left.first().map(|first| match left.len() {
+        1 => first.clone(),
+        count => format!("{first}, and {} more are left", count - 1),
+    }))
+}
+
+async fn cordon(tenant: &Calls, node: &Node, cordoned: bool) -> Result<(), CallError> {
+    let is = node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true);
+    if is != cordoned {
+        let patch = json!({"spec": {"unschedulable": cordoned.then_some(true)}});
+        tenant.merge(&patch, node).await?;
+    }
+    Ok(())
+}
+
+/// Whether a pod has to leave a Node that is drained: not those of DaemonSets, which come back at
+/// once, not static ones, and not those that have ended by themselves. What was told to go is
+/// waited for until its kubelet has removed it.
+fn leaves(pod: &Pod) -> bool {
+    let daemon = pod
+        .owner_references()
+        .iter()
+        .any(|owner| owner.controller == Some(true) && owner.kind == "DaemonSet");
+    let fixed = pod.annotations().contains_key("kubernetes.io/config.mirror");
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let ended = matches!(phase, Some("Succeeded" | "Failed")) && pod.metadata.deletion_timestamp.is_none();
+    !daemon && !fixed && !ended
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vmi(value: serde_json::Value) -> VirtualMachineInstance {
+        let mut whole =
+            json!({"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance", "metadata": {"name": "vm"}});
+        for (key, value) in value.as_object().unwrap() {
+            whole[key] = value.clone();
+        }
+        serde_json::from_value(whole).unwrap()
+    }
+
+    #[test]
+    fn only_an_eviction_that_is_left_to_us_is_ours() {
+        let status = json!({"evacuationNodeName": "node-1"});
+        assert_eq!(
+            asked(&vmi(
+                json!({"spec": {"evictionStrategy": "External"}, "status": status})
+            )),
+            Some("node-1")
+        );
+        assert_eq!(
+            asked(&vmi(
+                json!({"spec": {"evictionStrategy": "LiveMigrate"}, "status": status})
+            )),
+            None
+        );
+        assert_eq!(
+            asked(&vmi(json!({"spec": {"evictionStrategy": "External"}, "status": {}}))),
+            None
+        );
+        let going = json!({"name": "vm", "deletionTimestamp": "2026-01-01T00:00:00Z"});
+        assert_eq!(
+            asked(&vmi(
+                json!({"metadata": going, "spec": {"evictionStrategy": "External"}, "status": status})
+            )),
+            None
+        );
+    }
+
+    #[test]
+    fn pods_that_would_come_back_or_have_ended_do_not_leave() {
+        let pod = |value: serde_json::Value| leaves(&serde_json::from_value(value).unwrap());
+        assert!(pod(json!({"metadata": {"name": "a"}, "status": {"phase": "Running"}})));
+        let owner =
+            |kind: &str| json!([{"apiVersion": "apps/v1", "kind": kind, "name": "x", "uid": "1", "controller": true}]);
+        assert!(pod(
+            json!({"metadata": {"name": "a", "ownerReferences": owner("ReplicaSet")}})
+        ));
+        assert!(!pod(
+            json!({"metadata": {"name": "a", "ownerReferences": owner("DaemonSet")}})
+        ));
+        assert!(!pod(
+            json!({"metadata": {"name": "a", "annotations": {"kubernetes.io/config.mirror": "x"}}})
+        ));
+        assert!(!pod(
+            json!({"metadata": {"name": "a"}, "status": {"phase": "Succeeded"}})
+        ));
+    }
+}
