@@ -85,7 +85,7 @@ impl Audit {
         Mark(fs::metadata(&self.path).map_or(0, |metadata| metadata.len()))
     }
 
-    /// Writes since `mark`, in their order. Events and Leases say nothing of the world and are left out.
+    /// Writes since `mark`, in their order.
     pub(crate) fn writes(&self, since: Mark) -> Vec<Write> {
         let text = self.since(since);
         let reads = ["get", "list", "watch"];
@@ -107,7 +107,6 @@ impl Audit {
                     code: line.response_status.map_or(0, |status| status.code),
                 })
             })
-            .filter(|write| write.resource != "events" && write.resource != "leases")
             .collect()
     }
 

@@ -1,8 +1,9 @@
 //! Certificates of the environment: one authority, everybody's identity from it.
 
+use k8s_openapi::jiff::{ToSpan, Zoned, tz::TimeZone};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, date_time_ymd,
 };
 
 /// A certificate and its key, PEM.
@@ -78,6 +79,24 @@ impl TestAuthority {
         let mut params = params(user, Some(group));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.issue(&params)
+    }
+}
+
+/// A client certificate of this authority that began in 2020 and ends in so many days.
+pub fn old_client(authority: &Pair, user: &str, group: &str, days: i64) -> Pair {
+    let key = KeyPair::from_pem(&authority.key).expect("the authority's key");
+    let issuer = Issuer::from_ca_cert_pem(&authority.certificate, key).expect("an authority");
+    let end = Zoned::now().with_time_zone(TimeZone::UTC).date() + days.days();
+    let mut params = params(user, Some(group));
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params.not_before = date_time_ymd(2020, 1, 1);
+    let part = |number: i8| u8::try_from(number).expect("part of a date");
+    params.not_after = date_time_ymd(end.year().into(), part(end.month()), part(end.day()));
+    let key = KeyPair::generate().expect("no key");
+    let certificate = params.signed_by(&key, &issuer).expect("no certificate");
+    Pair {
+        certificate: certificate.pem(),
+        key: key.serialize_pem(),
     }
 }
 

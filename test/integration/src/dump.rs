@@ -5,7 +5,7 @@ use crate::{World, paths};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
 use std::{fs, path::PathBuf};
 
-const KINDS: [(&str, &str, &str); 16] = [
+const KINDS: [(&str, &str, &str); 18] = [
     ("cluster.x-k8s.io", "v1beta2", "Cluster"),
     ("cluster.x-k8s.io", "v1beta2", "Machine"),
     ("controlplane.cluster.x-k8s.io", "v1alpha1", "NestedControlPlane"),
@@ -17,6 +17,8 @@ const KINDS: [(&str, &str, &str); 16] = [
     ("infrastructure.cluster.x-k8s.io", "v1alpha1", "KubevirtCluster"),
     ("infrastructure.cluster.x-k8s.io", "v1alpha1", "KubevirtMachine"),
     ("infrastructure.cluster.x-k8s.io", "v1alpha1", "KubevirtMachineTemplate"),
+    ("kubevirt.io", "v1", "VirtualMachine"),
+    ("kubevirt.io", "v1", "VirtualMachineInstance"),
     ("apps", "v1", "Deployment"),
     ("apps", "v1", "StatefulSet"),
     ("policy", "v1", "PodDisruptionBudget"),

@@ -62,7 +62,7 @@ impl Environment {
         let port = free_port();
         let audit = Audit::new(folder.join("audit.log"));
         let api_server = start_api_server(&folder, &authority, &etcd_url, port, &audit);
-        let admin = authority.client("capn-integration-admin", "system:masters");
+        let admin = authority.client(crate::world::ADMIN, "system:masters");
         let admin = serde_json::from_value(kubeconfig(&authority.certificate, port, &admin)).expect("a kubeconfig");
         let environment = Self {
             folder,

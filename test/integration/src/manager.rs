@@ -1,10 +1,13 @@
 //! The manager, as a process.
 
 use crate::{
-    World, paths,
+    Object, World, paths,
     process::{Process, free_port},
     shipped::{KUBEVIRT, NESTED},
+    world::CLUSTER,
 };
+use capn_api::{KubevirtCluster, KubevirtMachine, NestedControlPlane};
+use kube::ResourceExt;
 use serde_json::json;
 use std::{
     fs,
@@ -52,6 +55,16 @@ pub struct Manager {
     /// User name that the API server knows it by.
     pub user: String,
     health: u16,
+    controllers: &'static str,
+}
+
+/// Group of the users that hold the shipped rights of this provider.
+pub(crate) fn group(controllers: &str) -> &'static str {
+    match controllers {
+        "nested" => NESTED,
+        "kubevirt" => KUBEVIRT,
+        other => panic!("there is no provider {other:?}"),
+    }
 }
 
 impl Manager {
@@ -67,12 +80,7 @@ impl Manager {
         let user = options.user.unwrap_or_else(|| format!("manager-{number}"));
         let environment = world.environment;
         let port = options.port.unwrap_or_else(|| environment.port());
-        let group = if options.controllers == "nested" {
-            NESTED
-        } else {
-            KUBEVIRT
-        };
-        let kubeconfig = environment.kubeconfig(&user, group, port);
+        let kubeconfig = environment.kubeconfig(&user, group(options.controllers), port);
         let path = environment.folder.join(format!("manager-{number}.kubeconfig"));
         fs::write(&path, kubeconfig.to_string()).expect("the folder cannot be written");
         let log = environment.folder.join(format!("manager-{number}.log"));
@@ -94,7 +102,12 @@ impl Manager {
             command.args(&options.args);
         });
         world.logs.lock().expect("logs").push(log);
-        let manager = Self { process, user, health };
+        let manager = Self {
+            process,
+            user,
+            health,
+            controllers: options.controllers,
+        };
         world
             .wait("the manager to serve /healthz", async || {
                 manager.assert_runs();
@@ -136,22 +149,40 @@ impl Manager {
             .sum()
     }
 
-    /// Changes an annotation of the NestedControlPlane that means nothing, and waits until the
-    /// manager has made a whole pass over it.
+    /// Makes the manager look at all its objects of `world` once more.
     pub async fn look_again(&self, world: &World) {
+        if self.controllers == "nested" {
+            return self.look_again_at::<NestedControlPlane>(world, CLUSTER).await;
+        }
+        for cluster in world.list::<KubevirtCluster>().await {
+            self.look_again_at::<KubevirtCluster>(world, &cluster.name_any()).await;
+        }
+        for machine in world.list::<KubevirtMachine>().await {
+            self.look_again_at::<KubevirtMachine>(world, &machine.name_any()).await;
+        }
+    }
+
+    /// Changes an annotation of an object that means nothing, and waits until the manager has made
+    /// a whole pass over it.
+    pub async fn look_again_at<K: Object>(&self, world: &World, name: &str) {
         static TOUCHES: AtomicU32 = AtomicU32::new(0);
         // The first pass that ends may have begun before the change; the second has not.
         for _ in 0..2 {
-            let before = self.passes("NestedControlPlane").await;
+            let before = self.passes(&K::kind(&())).await;
             let number = TOUCHES.fetch_add(1, Ordering::Relaxed).to_string();
             let patch = json!({"metadata": {"annotations": {"example.com/touched": number}}});
-            world.merge::<capn_api::NestedControlPlane>("tenant", &patch).await;
+            world.merge::<K>(name, &patch).await;
             world
                 .wait("the manager to look again", async || {
-                    (self.passes("NestedControlPlane").await > before).then_some(())
+                    (self.passes(&K::kind(&())).await > before).then_some(())
                 })
                 .await;
         }
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.process.log).expect("the log cannot be read")
     }
 
     async fn http(&self, path: &str) -> Option<String> {

@@ -2,12 +2,16 @@
 //! material), to compare two worlds that should be the same.
 
 use crate::World;
+use capn_api::{KubevirtCluster, KubevirtMachine, NestedControlPlane};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
     core::v1::{Secret, Service},
     policy::v1::PodDisruptionBudget,
 };
-use kube::{Resource, ResourceExt};
+use kube::{
+    Resource, ResourceExt,
+    api::{DynamicObject, TypeMeta},
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -28,6 +32,12 @@ pub async fn snapshot(world: &World) -> BTreeMap<String, Value> {
         })
         .collect();
     names.push((world.namespace.clone(), "(namespace)".into()));
+    let instances = dynamic(world, "VirtualMachineInstance").await;
+    names.extend(
+        instances
+            .iter()
+            .filter_map(|instance| Some((instance.uid()?, format!("(uid of instance {})", instance.name_any())))),
+    );
     // Longest first: one address may begin with another.
     names.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
     let mut all = BTreeMap::new();
@@ -35,7 +45,13 @@ pub async fn snapshot(world: &World) -> BTreeMap<String, Value> {
     add(&mut all, &names, world.list::<Deployment>().await);
     add(&mut all, &names, world.list::<StatefulSet>().await);
     add(&mut all, &names, world.list::<PodDisruptionBudget>().await);
-    add(&mut all, &names, world.list::<capn_api::NestedControlPlane>().await);
+    add(&mut all, &names, world.list::<NestedControlPlane>().await);
+    add(&mut all, &names, world.list::<KubevirtCluster>().await);
+    add(&mut all, &names, world.list::<KubevirtMachine>().await);
+    for object in instances.into_iter().chain(dynamic(world, "VirtualMachine").await) {
+        let kind = object.types.clone().unwrap_or_default().kind;
+        insert(&mut all, &names, &kind, &object.name_any(), json!(object));
+    }
     add(&mut all, &names, world.list::<Secret>().await);
     all
 }
@@ -46,21 +62,45 @@ fn add<K: Resource<DynamicType = ()> + Serialize>(
     objects: Vec<K>,
 ) {
     for object in objects {
-        let mut value = serde_json::to_value(&object).expect("an object is JSON");
-        let kind = K::kind(&());
-        clean(&mut value);
-        if kind == "Secret"
-            && let Some(data) = value["data"].as_object_mut()
-        {
-            data.values_mut().for_each(|value| *value = json!("(key material)"));
-        }
-        let mut text = value.to_string();
-        for (from, to) in names {
-            text = text.replace(from, to);
-        }
-        let key = format!("{kind}/{}", object.meta().name.as_deref().unwrap_or_default());
-        all.insert(key, serde_json::from_str(&text).expect("still JSON"));
+        let value = serde_json::to_value(&object).expect("an object is JSON");
+        let name = object.meta().name.as_deref().unwrap_or_default();
+        insert(all, names, &K::kind(&()), name, value);
     }
+}
+
+fn insert(all: &mut BTreeMap<String, Value>, names: &[(String, String)], kind: &str, name: &str, mut value: Value) {
+    clean(&mut value);
+    if kind == "Secret"
+        && let Some(data) = value["data"].as_object_mut()
+    {
+        data.values_mut().for_each(|value| *value = json!("(key material)"));
+    }
+    let mut text = value.to_string();
+    for (from, to) in names {
+        text = text.replace(from, to);
+    }
+    all.insert(
+        format!("{kind}/{name}"),
+        serde_json::from_str(&text).expect("still JSON"),
+    );
+}
+
+/// Objects of KubeVirt's.
+async fn dynamic(world: &World, kind: &str) -> Vec<DynamicObject> {
+    let list = world.kubevirt(kind).list(&Default::default()).await;
+    let list = list.unwrap_or_else(|error| panic!("cannot list {kind}: {error}"));
+    // Lists leave out what their items are.
+    let types = TypeMeta {
+        api_version: "kubevirt.io/v1".into(),
+        kind: kind.into(),
+    };
+    let items = list.items.into_iter();
+    items
+        .map(|object| DynamicObject {
+            types: Some(types.clone()),
+            ..object
+        })
+        .collect()
 }
 
 /// Fields that say when and by whom, not what.

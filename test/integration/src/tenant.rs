@@ -3,7 +3,7 @@
 //! what it is told to, unchecked.
 
 use crate::{World, certificates::Pair, tls, world::CLUSTER};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, Full};
 use hyper::{
     body::{Bytes, Incoming},
@@ -16,14 +16,26 @@ use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     convert::Infallible,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 use tokio::{
     net::TcpListener,
     task::{JoinHandle, JoinSet},
 };
+use tokio_rustls::TlsAcceptor;
 
-type Store = Arc<Mutex<BTreeMap<String, Value>>>;
+type Store = Arc<Stored>;
+
+#[derive(Debug, Default)]
+struct Stored {
+    objects: Mutex<BTreeMap<String, Value>>,
+    writes: AtomicU32,
+    /// Number of the write that is refused, and the HTTP status of the answer.
+    refused: Option<(u32, u16)>,
+}
 
 /// A stand-in for a tenant's API server; it ends when this is dropped.
 #[derive(Debug)]
@@ -41,6 +53,11 @@ impl Drop for TenantApiServer {
 impl TenantApiServer {
     /// Waits for the Service and the certificates of Cluster `tenant`, and serves.
     pub async fn start(world: &World) -> Self {
+        Self::start_refusing(world, None).await
+    }
+
+    /// The same; one write, by its number, is refused with an HTTP status.
+    pub async fn start_refusing(world: &World, refused: Option<(u32, u16)>) -> Self {
         let service = world
             .wait_for::<Service>(&format!("{CLUSTER}-apiserver"), "with an address", |service| {
                 service.spec.as_ref().is_some_and(|spec| spec.cluster_ip.is_some())
@@ -63,7 +80,38 @@ impl TenantApiServer {
         let acceptor = tls::acceptor(&pair, &text(&ca, "tls.crt").expect("an authority has a certificate"));
         let listener = TcpListener::bind(format!("{address}:{port}")).await;
         let listener = listener.unwrap_or_else(|error| panic!("cannot listen on {address}:{port}: {error}"));
-        let store = Store::default();
+        Self::serve(listener, acceptor, refused)
+    }
+
+    /// Serves beside a control plane that nobody made, and writes the kubeconfig Secret that leads
+    /// here.
+    pub async fn alone(world: &World) -> Self {
+        Self::alone_refusing(world, None).await
+    }
+
+    /// The same; one write, by its number, is refused with an HTTP status.
+    pub async fn alone_refusing(world: &World, refused: Option<(u32, u16)>) -> Self {
+        let environment = world.environment;
+        let authority = &environment.authority;
+        let acceptor = tls::acceptor(&authority.server(), &authority.certificate);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("no port is free");
+        let port = listener.local_addr().expect("a bound listener has an address").port();
+        let kubeconfig = environment.kubeconfig("tenant-admin", "system:masters", port);
+        world
+            .apply(&json!({
+                "apiVersion": "v1", "kind": "Secret", "type": "cluster.x-k8s.io/secret",
+                "metadata": {"name": format!("{CLUSTER}-kubeconfig"), "labels": {"cluster.x-k8s.io/cluster-name": CLUSTER}},
+                "stringData": {"value": kubeconfig.to_string()},
+            }))
+            .await;
+        Self::serve(listener, acceptor, refused)
+    }
+
+    fn serve(listener: TcpListener, acceptor: TlsAcceptor, refused: Option<(u32, u16)>) -> Self {
+        let store = Arc::new(Stored {
+            refused,
+            ..Stored::default()
+        });
         let served = store.clone();
         let task = tokio::spawn(async move {
             // Connections end with the server.
@@ -85,14 +133,36 @@ impl TenantApiServer {
         Self { store, task }
     }
 
+    /// Stores a Node, as its kubelet does when it registers.
+    pub fn register(&self, name: &str, spec: Value) {
+        let path = format!("/api/v1/nodes/{name}");
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "uid": path}, "spec": spec});
+        self.store.objects.lock().expect("store").insert(path, node);
+    }
+
+    /// A Node as it is now.
+    pub fn node(&self, name: &str) -> Option<Value> {
+        self.objects().remove(&format!("/api/v1/nodes/{name}"))
+    }
+
     /// What was stored, by path of its URL.
     pub fn objects(&self) -> BTreeMap<String, Value> {
-        self.store.lock().expect("store").clone()
+        self.store.objects.lock().expect("store").clone()
+    }
+
+    /// Whether the write that is refused has come.
+    pub fn has_refused(&self) -> bool {
+        let refused = self.store.refused.map(|(number, _)| number);
+        refused.is_some_and(|number| number <= self.store.writes.load(Ordering::SeqCst))
     }
 }
 
 async fn answer(store: Store, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (method, mut path) = (request.method().clone(), request.uri().path().to_owned());
+    let merges = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|type_| type_ == "application/merge-patch+json");
     let body = request
         .into_body()
         .collect()
@@ -103,13 +173,25 @@ async fn answer(store: Store, request: Request<Incoming>) -> Result<Response<Ful
     if method == Method::POST {
         path = format!("{path}/{}", sent["metadata"]["name"].as_str().unwrap_or_default());
     }
-    let mut store = store.lock().expect("store");
+    let number = match method {
+        Method::GET => 0,
+        _ => store.writes.fetch_add(1, Ordering::SeqCst) + 1,
+    };
+    let refused = store.refused.filter(|(refused, _)| *refused == number);
+    let refused = refused.map(|(_, code)| StatusCode::from_u16(code).expect("an HTTP status"));
+    let mut store = store.objects.lock().expect("store");
     let known = store.get(&path).cloned();
     let (status, value) = match (&method, known) {
+        _ if refused.is_some() => failure(refused.unwrap_or_default(), "ATestAskedForIt", &path),
         (&Method::GET, _) if path == "/readyz" || path == "/livez" => (StatusCode::OK, json!("ok")),
         (&Method::GET, Some(known)) => (StatusCode::OK, known),
         (&Method::POST, Some(_)) => failure(StatusCode::CONFLICT, "AlreadyExists", &path),
-        (&Method::POST | &Method::PATCH | &Method::PUT, _) => {
+        (&Method::PATCH, None) if merges => failure(StatusCode::NOT_FOUND, "NotFound", &path),
+        (&Method::POST | &Method::PATCH | &Method::PUT, known) => {
+            if let Some(mut known) = known.filter(|_| merges) {
+                merge(&mut known, &sent);
+                sent = known;
+            }
             sent["metadata"]["uid"] = json!(path);
             sent["metadata"]["resourceVersion"] = json!((store.len() + 1).to_string());
             store.insert(path, sent.clone());
@@ -132,6 +214,23 @@ async fn answer(store: Store, request: Request<Incoming>) -> Result<Response<Ful
         .status(status)
         .header("content-type", "application/json");
     Ok(response.body(Full::from(value.to_string())).expect("a response"))
+}
+
+/// RFC 7386.
+fn merge(into: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *into = patch.clone();
+        return;
+    };
+    if !into.is_object() {
+        *into = json!({});
+    }
+    for (key, value) in patch {
+        match value {
+            Value::Null => drop(into.as_object_mut().and_then(|fields| fields.remove(key))),
+            value => merge(&mut into[key], value),
+        }
+    }
 }
 
 fn failure(status: StatusCode, reason: &str, path: &str) -> (StatusCode, Value) {

@@ -2,7 +2,13 @@
 
 use crate::{Environment, Mark, Write, dump};
 use capn_api::{NestedControlPlane, NestedControlPlaneTemplate, cluster_api::Cluster, condition};
-use k8s_openapi::{NamespaceResourceScope, api::core::v1::Namespace, api::core::v1::Secret};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        core::v1::{Namespace, Secret},
+        events::v1::Event,
+    },
+};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams},
@@ -21,8 +27,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Longest wait for something that should happen. No test passes or fails by how fast it is.
-const DEADLINE: Duration = Duration::from_secs(60);
+/// Longest wait for something that should happen. No test passes or fails by how fast it is; the
+/// slowest thing that managers do without being told is a minute's.
+const DEADLINE: Duration = Duration::from_secs(120);
+/// User that tests and players act as.
+pub(crate) const ADMIN: &str = "capn-integration-admin";
 /// Field manager of what tests write.
 const PERSON: &str = "a-person";
 /// Name of the Cluster in a namespace; one a test is enough for most.
@@ -226,7 +235,7 @@ impl World {
     /// Looks until there is something to see.
     ///
     /// # Panics
-    /// After a minute, naming what was waited for.
+    /// After two minutes, naming what was waited for.
     pub async fn wait<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -243,6 +252,65 @@ impl World {
         let what = format!("{} {name}: {what}", K::kind(&()));
         self.wait(&what, async || self.get::<K>(name).await.filter(|live| look(live)))
             .await
+    }
+
+    /// Waits for a Warning event about an object with this reason and all of these words.
+    pub async fn wait_warning<K: Object>(&self, name: &str, reason: &str, words: &[&str]) {
+        self.wait_event::<K>(name, "Warning", reason, words).await;
+    }
+
+    /// Waits for an event of this type about an object with this reason and all of these words.
+    pub async fn wait_event<K: Object>(&self, name: &str, type_: &str, reason: &str, words: &[&str]) {
+        let object = self.get::<K>(name).await.expect("an event is about an object");
+        let about = |event: &Event| {
+            let regarding = event.regarding.clone().unwrap_or_default();
+            regarding.uid == object.uid() && regarding.kind.as_deref() == Some(&*K::kind(&()))
+        };
+        let says = |event: &Event| {
+            let note = event.note.as_deref().unwrap_or_default();
+            event.type_.as_deref() == Some(type_)
+                && event.reason.as_deref() == Some(reason)
+                && words.iter().all(|word| note.contains(word))
+        };
+        let what = format!(
+            "a {type_} event {reason} about {} {name} that says {words:?}",
+            K::kind(&())
+        );
+        self.wait(&what, async || {
+            let events = self.list::<Event>().await;
+            events.iter().any(|event| about(event) && says(event)).then_some(())
+        })
+        .await;
+    }
+
+    /// Lets the management cluster be its own tenant: a real API server, for what the stand-in of a
+    /// tenant cannot do. Nodes are shared by all tests that do so.
+    pub async fn own_tenant(&self) {
+        let kubeconfig = self
+            .environment
+            .kubeconfig("tenant-admin", "system:masters", self.environment.port());
+        self.apply(&json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "cluster.x-k8s.io/secret",
+            "metadata": {"name": format!("{CLUSTER}-kubeconfig"), "labels": {"cluster.x-k8s.io/cluster-name": CLUSTER}},
+            "stringData": {"value": kubeconfig.to_string()},
+        }))
+        .await;
+    }
+
+    /// Objects of a kind of KubeVirt's.
+    pub fn kubevirt(&self, kind: &str) -> Api<DynamicObject> {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("kubevirt.io", "v1", kind));
+        Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
+    }
+
+    /// Merges fields into the status of an object.
+    pub async fn merge_status<K: Object>(&self, name: &str, status: &Value) {
+        let patch = Patch::Merge(json!({"status": status}));
+        let merged = self
+            .api::<K>()
+            .patch_status(name, &PatchParams::default(), &patch)
+            .await;
+        merged.unwrap_or_else(|error| panic!("cannot patch the status of {} {name}: {error}", K::kind(&())));
     }
 
     /// Waits until an object is gone.
@@ -316,8 +384,24 @@ impl World {
         self.environment.audit.mark()
     }
 
-    /// Writes of a user to this namespace since then.
+    /// Writes of a user to this namespace since then. Events and Leases say nothing of the world
+    /// and are left out.
     pub fn writes(&self, user: &str, since: Mark) -> Vec<Write> {
+        let mut all = self.all_writes(user, since);
+        all.retain(|write| write.resource != "events" && write.resource != "leases");
+        all
+    }
+
+    /// Objects that were deleted by a test or a player since then, as `resource/name`.
+    pub fn deleted_by_players(&self, since: Mark) -> Vec<String> {
+        let all = self.all_writes(ADMIN, since).into_iter();
+        all.filter(|write| write.verb.starts_with("delete"))
+            .map(|write| format!("{}/{}", write.resource, write.name))
+            .collect()
+    }
+
+    /// Writes of a user to this namespace since then, whatever of.
+    pub fn all_writes(&self, user: &str, since: Mark) -> Vec<Write> {
         let all = self.environment.audit.writes(since);
         all.into_iter()
             .filter(|write| write.user == user && write.namespace == self.namespace)

@@ -170,7 +170,7 @@ fn the_life_of_certificates_is_told_its_bounds() {
     run(async |world| {
         let certificates = |value: Value| json!({"certificates": value});
         let validity: &[&str] = &["certificates.validity must be at least 1h, such as 8760h"];
-        let renew: &[&str] = &["certificates.renewBefore must be shorter than certificates.validity"];
+        let renew: &[&str] = &["certificates.renewBefore must be at most half of certificates.validity"];
         let form: &[&str] = &["spec.certificates.validity"];
         refused(
             world,
@@ -178,6 +178,7 @@ fn the_life_of_certificates_is_told_its_bounds() {
                 (certificates(json!({"validity": "59m"})), validity),
                 (certificates(json!({"validity": "0h"})), validity),
                 (certificates(json!({"validity": "10h", "renewBefore": "10h"})), renew),
+                (certificates(json!({"validity": "10h", "renewBefore": "6h"})), renew),
                 (certificates(json!({"validity": "10h", "renewBefore": "11h"})), renew),
                 (certificates(json!({"validity": "1y"})), form),
                 (certificates(json!({"validity": "-10h"})), form),

@@ -4,12 +4,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod authorities;
+mod conditions;
 mod contract;
 mod deletion;
 mod endpoint;
+mod later;
 mod objects;
 mod paused;
 mod scope;
+mod secrets;
 mod silence;
 mod versions;
 

@@ -70,6 +70,7 @@ fn a_version_that_is_too_old_is_told_the_oldest() {
     });
 }
 
+/// MUST: entries of `status.versions` are ordered from the older to the newer.
 #[test]
 fn after_an_upgrade_the_old_version_is_gone_only_once_the_tenant_holds_objects_of_the_new() {
     run(async |world| {

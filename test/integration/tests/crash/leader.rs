@@ -1,0 +1,65 @@
+//! A leader that dies without a word.
+
+use super::{at_rest, authorities, unchanged, undisturbed};
+use capn_integration::{Fault, FaultyProxy, Manager, Options, World, difference, run};
+use k8s_openapi::api::coordination::v1::Lease;
+
+const LEASE: &str = "controller-leader-election-capn";
+
+fn candidate(world: &World) -> Options {
+    Options {
+        args: vec![
+            "--leader-elect".into(),
+            format!("--leader-election-namespace={}", world.namespace),
+        ],
+        ..Options::default()
+    }
+}
+
+fn holder(lease: &Lease) -> Option<String> {
+    lease
+        .spec
+        .as_ref()?
+        .holder_identity
+        .clone()
+        .filter(|holder| !holder.is_empty())
+}
+
+#[test]
+fn a_leader_that_is_killed_amid_a_creation_is_followed_by_another_that_ends_it() {
+    run(async |world| {
+        let expected = undisturbed(&world.beside().await).await;
+        let mark = world.mark();
+        let proxy = FaultyProxy::start(world, "nested", "leader", 8, Fault::Cut).await;
+        let options = Options {
+            port: Some(proxy.port),
+            user: Some("leader".into()),
+            ..candidate(world)
+        };
+        let first = Manager::start_with(world, options).await;
+        let held = world
+            .wait_for::<Lease>(LEASE, "held", |lease| holder(lease).is_some())
+            .await;
+        let second = Manager::start_with(world, candidate(world)).await;
+        world.tenant().await;
+        world.wait("the cut", async || proxy.has_struck().then_some(())).await;
+        first.kill();
+        assert_eq!(
+            world.get::<Lease>(LEASE).await.as_ref().and_then(holder),
+            holder(&held),
+            "the lease was given up"
+        );
+        assert_eq!(world.writes(&second.user, mark), [], "two work at once");
+        let before = authorities(world).await;
+        assert!(!before.is_empty(), "the creation had not begun");
+        world
+            .wait_for::<Lease>(LEASE, "held by the other", |lease| {
+                holder(lease).is_some() && holder(lease) != holder(&held)
+            })
+            .await;
+        let objects = at_rest(world, &[&second]).await;
+        let difference = difference(&expected, &objects);
+        assert!(difference.is_empty(), "{difference}");
+        unchanged(&before, &authorities(world).await, "under the second leader");
+    });
+}

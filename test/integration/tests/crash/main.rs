@@ -1,0 +1,52 @@
+//! Managers that die, writes that fail, and two managers at once: a control plane ends in the same
+//! objects, under the same authorities.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod cut;
+mod faults;
+mod leader;
+
+use capn_integration::{Kubelet, Manager, TenantApiServer, World};
+use k8s_openapi::api::core::v1::Secret;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Secrets whose loss would lock every worker out, or every pod.
+const AUTHORITIES: [&str; 4] = ["tenant-ca", "tenant-etcd", "tenant-proxy", "tenant-sa"];
+
+type Objects = BTreeMap<String, Value>;
+type Authorities = BTreeMap<String, Value>;
+
+async fn authorities(world: &World) -> Authorities {
+    let mut found = Authorities::new();
+    for name in AUTHORITIES {
+        if let Some(secret) = world.get::<Secret>(name).await {
+            found.insert(name.to_owned(), json!(secret.data));
+        }
+    }
+    found
+}
+
+fn unchanged(before: &Authorities, after: &Authorities, when: &str) {
+    for (name, data) in before {
+        assert_eq!(after.get(name), Some(data), "{name} is another one {when}");
+    }
+}
+
+/// Waits until the control plane is up and the managers have come to rest, and returns all objects.
+async fn at_rest(world: &World, managers: &[&Manager]) -> Objects {
+    let _tenant = TenantApiServer::start(world).await;
+    let _kubelet = Kubelet::start(world);
+    world.wait_condition("Available", "True").await;
+    capn_integration::at_rest(world, managers).await
+}
+
+/// The objects of a control plane that nothing has disturbed.
+async fn undisturbed(world: &World) -> Objects {
+    let maker = Manager::start(world).await;
+    world.tenant().await;
+    let objects = at_rest(world, &[&maker]).await;
+    assert!(!objects.is_empty());
+    objects
+}

@@ -1,0 +1,126 @@
+//! Evictions that KubeVirt leaves to the provider (evictionStrategy External). The management
+//! cluster is its own tenant here: evictions need a real API server.
+
+use super::{NAME, machine, manager, template, unchecked, wait_ready};
+use capn_api::KubevirtMachine;
+use capn_integration::{KubeVirt, World, run};
+use k8s_openapi::api::{
+    core::v1::{Node, Pod},
+    policy::v1::PodDisruptionBudget,
+};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+
+const CORDONED: &str = "capk.cluster.x-k8s.io/node-cordoned";
+const UNTIL: &str = "capk.cluster.x-k8s.io/vmi-deletion-grace-time";
+
+/// A root disk that outlives its instance.
+fn persistent() -> Value {
+    let mut template = template();
+    template["template"]["spec"]["volumes"] = json!([{"name": "root", "persistentVolumeClaim": {"claimName": "root"}}]);
+    template
+}
+
+fn nodes(world: &World) -> Api<Node> {
+    Api::all(world.client.clone())
+}
+
+async fn unschedulable(world: &World) -> bool {
+    let node = nodes(world).get(NAME).await.unwrap();
+    node.spec.and_then(|spec| spec.unschedulable) == Some(true)
+}
+
+/// A pod that runs on the Node and that a budget protects.
+async fn protected_pod(world: &World) {
+    world
+        .apply(&json!({
+            "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "app"},
+            "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "app"}}},
+        }))
+        .await;
+    world
+        .apply(&json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "app", "labels": {"app": "app"}},
+            "spec": {"nodeName": NAME, "containers": [{"name": "app", "image": "example.com/app:1"}]},
+        }))
+        .await;
+    world.merge_status::<Pod>("app", &json!({"phase": "Running"})).await;
+}
+
+/// What KubeVirt does with an eviction of the VM's pod.
+async fn evict(world: &World) -> Option<String> {
+    let instances = world.kubevirt("VirtualMachineInstance");
+    let asked = json!({
+        "spec": {"evictionStrategy": "External"},
+        "status": {"evacuationNodeName": "node-1"},
+    });
+    let patched = instances
+        .patch(NAME, &PatchParams::default(), &Patch::Merge(&asked))
+        .await
+        .unwrap();
+    patched.uid()
+}
+
+#[test]
+fn an_eviction_drains_the_node_then_deletes_the_instance_and_the_node_that_is_back_is_uncordoned() {
+    run(async |world| {
+        world.own_tenant().await;
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NAME}, "spec": {"providerID": format!("kubevirt://{NAME}")}});
+        let node: Node = serde_json::from_value(node).unwrap();
+        nodes(world).create(&PostParams::default(), &node).await.unwrap();
+        let _manager = manager(world).await;
+        let _kubevirt = KubeVirt::start(world);
+        machine(world, unchecked(persistent())).await;
+        wait_ready(world, "Ready").await;
+        protected_pod(world).await;
+
+        let old = evict(world).await;
+        world
+            .wait("the Node to be cordoned", async || {
+                unschedulable(world).await.then_some(())
+            })
+            .await;
+        let words = ["node node-1", "a PodDisruptionBudget holds Pod", "/app"];
+        world
+            .wait_event::<KubevirtMachine>(NAME, "Normal", "Draining", &words)
+            .await;
+        let object = world.get::<KubevirtMachine>(NAME).await.unwrap();
+        assert!(object.annotations().contains_key(UNTIL) && object.annotations().contains_key(CORDONED));
+        let instances = world.kubevirt("VirtualMachineInstance");
+        assert_eq!(
+            instances.get(NAME).await.unwrap().uid(),
+            old,
+            "the instance goes only when its Node is drained"
+        );
+
+        world.delete::<PodDisruptionBudget>("app").await;
+        let evicted = |pod: &Pod| pod.metadata.deletion_timestamp.is_some();
+        world.wait_for::<Pod>("app", "to be evicted", evicted).await;
+        // As the kubelet does once the pod has ended.
+        let now = DeleteParams::default().grace_period(0);
+        world.api::<Pod>().delete("app", &now).await.unwrap();
+
+        world
+            .wait("another instance", async || {
+                let instance = instances.get_opt(NAME).await.unwrap();
+                instance.is_some_and(|instance| instance.uid() != old).then_some(())
+            })
+            .await;
+        world
+            .wait("the Node to be uncordoned", async || {
+                (!unschedulable(world).await).then_some(())
+            })
+            .await;
+        let unmarked = |object: &KubevirtMachine| {
+            let marks = object.annotations();
+            !marks.contains_key(UNTIL) && !marks.contains_key(CORDONED)
+        };
+        world
+            .wait_for::<KubevirtMachine>(NAME, "without marks of the eviction", unmarked)
+            .await;
+        wait_ready(world, "Ready").await;
+    });
+}

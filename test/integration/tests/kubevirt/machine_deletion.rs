@@ -1,0 +1,123 @@
+//! A machine that goes takes its VM and its user data with it, in whatever order the others go.
+
+use super::{
+    NAME, condition, machine, manager, run_instance, template, unchecked, user_data, virtual_machine, wait_ready,
+};
+use capn_api::{
+    KubevirtMachine,
+    cluster_api::{Cluster, Machine},
+    kubevirt_machine::FINALIZER,
+};
+use capn_integration::{World, run};
+use kube::ResourceExt;
+use serde_json::json;
+
+async fn vm_gone(world: &World) {
+    let vms = world.kubevirt("VirtualMachine");
+    world
+        .wait("the VirtualMachine to go", async || {
+            vms.get_opt(NAME).await.unwrap().is_none().then_some(())
+        })
+        .await;
+}
+
+async fn end_instance(world: &World) {
+    let instances = world.kubevirt("VirtualMachineInstance");
+    instances.delete(NAME, &Default::default()).await.unwrap();
+}
+
+/// Ready speaks of the whole life of a machine, its deletion too.
+#[test]
+fn a_machine_that_is_deleted_says_what_it_waits_for_and_stays_until_its_instance_has_ended() {
+    run(async |world| {
+        let manager = manager(world).await;
+        machine(world, unchecked(template())).await;
+        run_instance(world).await;
+        wait_ready(world, "Ready").await;
+        world.delete::<KubevirtMachine>(NAME).await;
+        vm_gone(world).await;
+        let shuts_down = |object: &KubevirtMachine| {
+            condition(object).is_some_and(|ready| ready.message.contains("VirtualMachineInstance"))
+        };
+        let deleting = world.wait_for(NAME, "to wait for the instance", shuts_down).await;
+        assert_eq!(condition(&deleting).unwrap().reason, "Deleting");
+        manager.look_again(world).await;
+        assert!(world.get::<KubevirtMachine>(NAME).await.is_some());
+        end_instance(world).await;
+        world.wait_gone::<KubevirtMachine>(NAME).await;
+        assert!(user_data(world).await.is_none());
+    });
+}
+
+#[test]
+fn a_machine_goes_when_its_cluster_and_machine_are_gone_already() {
+    run(async |world| {
+        let _manager = manager(world).await;
+        machine(world, unchecked(template())).await;
+        run_instance(world).await;
+        wait_ready(world, "Ready").await;
+        world.delete::<Cluster>("tenant").await;
+        world.delete::<Machine>(NAME).await;
+        world.delete::<KubevirtMachine>(NAME).await;
+        vm_gone(world).await;
+        assert!(
+            world.get::<KubevirtMachine>(NAME).await.is_some(),
+            "the instance still runs"
+        );
+        end_instance(world).await;
+        world.wait_gone::<KubevirtMachine>(NAME).await;
+        assert!(user_data(world).await.is_none());
+    });
+}
+
+#[test]
+fn a_machine_whose_vm_was_never_made_can_be_deleted() {
+    run(async |world| {
+        let _manager = manager(world).await;
+        machine(world, unchecked(json!({"runStrategy": 5}))).await;
+        wait_ready(world, "VMCreateFailed").await;
+        world.delete::<KubevirtMachine>(NAME).await;
+        world.wait_gone::<KubevirtMachine>(NAME).await;
+        assert!(user_data(world).await.is_none());
+    });
+}
+
+#[test]
+fn a_machine_takes_hold_of_its_object_before_it_makes_anything() {
+    run(async |world| {
+        let manager = manager(world).await;
+        let mark = world.mark();
+        machine(world, unchecked(template())).await;
+        virtual_machine(world).await;
+        let writes = world.writes(&manager.user, mark);
+        let first = writes
+            .iter()
+            .find(|write| !write.resource.ends_with("/status"))
+            .unwrap();
+        assert_eq!(
+            (first.resource.as_str(), first.verb.as_str()),
+            ("kubevirtmachines", "patch"),
+            "{writes:?}"
+        );
+        let object = world.get::<KubevirtMachine>(NAME).await.unwrap();
+        assert!(object.finalizers().iter().any(|finalizer| finalizer == FINALIZER));
+    });
+}
+
+#[test]
+fn a_vm_that_is_not_the_machines_own_stays() {
+    run(async |world| {
+        let _manager = manager(world).await;
+        let mut theirs = json!({
+            "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine", "metadata": {"name": NAME}, "spec": template(),
+        });
+        theirs["spec"]["template"]["metadata"] = json!({"labels": {"theirs": "yes"}});
+        world.apply(&theirs).await;
+        machine(world, unchecked(template())).await;
+        wait_ready(world, "VMNotReady").await;
+        world.delete::<KubevirtMachine>(NAME).await;
+        world.wait_gone::<KubevirtMachine>(NAME).await;
+        let vms = world.kubevirt("VirtualMachine");
+        assert!(vms.get(NAME).await.unwrap().metadata.deletion_timestamp.is_none());
+    });
+}

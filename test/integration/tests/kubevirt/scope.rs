@@ -1,0 +1,55 @@
+//! SHOULD: `--namespace` and `--watch-filter`, for several instances of the provider.
+
+use super::{NAME, infrastructure, machine, manager, options, template, unchecked, virtual_machine, wait_cluster};
+use capn_api::{KubevirtCluster, KubevirtMachine};
+use capn_integration::{Manager, run};
+use serde_json::json;
+
+#[test]
+fn a_manager_of_one_namespace_leaves_the_others_alone() {
+    run(async |world| {
+        let other = world.beside().await;
+        let manager = manager(world).await;
+        let mark = world.mark();
+        for world in [&other, world] {
+            machine(world, unchecked(template())).await;
+            infrastructure(world, json!({}), json!({})).await;
+        }
+        wait_cluster(world, "Provisioned").await;
+        virtual_machine(world).await;
+        assert_eq!(other.writes(&manager.user, mark), []);
+    });
+}
+
+#[test]
+fn a_manager_with_a_watch_filter_leaves_objects_without_its_label_alone() {
+    run(async |world| {
+        let mut options = options();
+        options.args.push("--watch-filter=mine".into());
+        let manager = Manager::start_with(world, options).await;
+        let mark = world.mark();
+        let label = |value: &str| json!({"labels": {"cluster.x-k8s.io/watch-filter": value}});
+        machine(world, unchecked(template())).await;
+        infrastructure(world, label("theirs"), json!({})).await;
+        // What it does look at comes later, so all before has passed it by.
+        let other = json!({
+            "apiVersion": "infrastructure.cluster.x-k8s.io/v1alpha1", "kind": "KubevirtCluster",
+            "metadata": {"name": "mine", "labels": label("mine")["labels"]}, "spec": {},
+        });
+        world.apply(&other).await;
+        world
+            .wait_for::<KubevirtCluster>("mine", "with a status", |object| object.status.is_some())
+            .await;
+        let mut touched = world.writes(&manager.user, mark);
+        touched.retain(|write| write.name != "mine");
+        assert_eq!(touched, []);
+        world
+            .merge::<KubevirtMachine>(NAME, &json!({"metadata": label("mine")}))
+            .await;
+        virtual_machine(world).await;
+        world
+            .merge::<KubevirtCluster>("tenant", &json!({"metadata": label("mine")}))
+            .await;
+        wait_cluster(world, "Provisioned").await;
+    });
+}

@@ -1,0 +1,245 @@
+//! What can only be seen once a control plane is on its way. The test says what a StatefulSet's
+//! controller, a scheduler or a kubelet would; a condition and an event tell a person what to do,
+//! and it heals when that is done.
+
+use super::{running, running_of};
+use capn_api::NestedControlPlane;
+use capn_integration::{Manager, World, run};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    core::v1::{PersistentVolumeClaim, Pod, PodTemplateSpec, Volume},
+};
+use kube::{
+    ResourceExt,
+    api::{DeleteParams, PostParams},
+};
+use serde_json::{Value, json};
+
+/// Checks that condition and event say all of these words.
+async fn told(world: &World, reason: &str, words: &[&str]) {
+    let available = world
+        .wait(&format!("Available=False with reason {reason}"), async || {
+            let conditions = world.ncp().await.status.unwrap_or_default().conditions;
+            conditions
+                .into_iter()
+                .find(|c| c.type_ == "Available" && c.reason == reason)
+        })
+        .await;
+    assert_eq!(json!(available.status), json!("False"));
+    for word in words {
+        assert!(available.message.contains(word), "{word:?} is not in {available:?}");
+    }
+    world.wait_warning::<NestedControlPlane>("tenant", reason, words).await;
+}
+
+/// Makes etcd's claim, as the StatefulSet's controller does. It waits for a volume.
+async fn claim(world: &World) -> String {
+    let set = world
+        .wait_for::<StatefulSet>("tenant-etcd", "to be there", |_| true)
+        .await;
+    let mut claim = set.spec.unwrap().volume_claim_templates.unwrap().remove(0);
+    let name = format!("{}-tenant-etcd-0", claim.name_any());
+    claim.metadata.name = Some(name.clone());
+    let api = world.api::<PersistentVolumeClaim>();
+    api.create(&PostParams::default(), &claim).await.unwrap();
+    name
+}
+
+/// Makes a pod of a workload, as its controller does, with this status.
+async fn pod(world: &World, owner: (&str, &str), template: PodTemplateSpec, status: Value) {
+    let mut metadata = template.metadata.unwrap_or_default();
+    metadata.name = Some(format!("{}-0", owner.1));
+    let owner = json!([{"apiVersion": "apps/v1", "kind": owner.0, "name": owner.1, "uid": "1", "controller": true}]);
+    metadata.owner_references = serde_json::from_value(owner).unwrap();
+    let mut spec = template.spec.unwrap();
+    // The StatefulSet's controller would add the volumes of its claims.
+    let data = Volume {
+        name: "data".into(),
+        empty_dir: Some(Default::default()),
+        ..Volume::default()
+    };
+    spec.volumes.get_or_insert_default().push(data);
+    let pod = Pod {
+        metadata,
+        spec: Some(spec),
+        ..Pod::default()
+    };
+    let made = world.api::<Pod>().create(&PostParams::default(), &pod).await.unwrap();
+    world.merge_status::<Pod>(&made.name_any(), &status).await;
+}
+
+/// A control plane whose API server's pod has this status, and then one without it.
+async fn api_server_told_and_healed(world: &World, status: Value, reason: &str, words: &[&str]) {
+    let manager = Manager::start(world).await;
+    world.tenant().await;
+    let deployment = world
+        .wait_for::<Deployment>("tenant-control-plane", "to be there", |_| true)
+        .await;
+    let owner = ("ReplicaSet", "tenant-control-plane-5d4f");
+    pod(world, owner, deployment.spec.unwrap().template, status).await;
+    told(world, reason, words).await;
+    healed(world, manager).await;
+}
+
+/// New pods come up without the trouble.
+async fn healed(world: &World, manager: Manager) {
+    for pod in world.list::<Pod>().await {
+        let now = DeleteParams::default().grace_period(0);
+        world.api::<Pod>().delete(&pod.name_any(), &now).await.unwrap();
+    }
+    let running = running_of(world, manager).await;
+    running.manager.assert_runs();
+}
+
+#[test]
+fn a_cluster_without_a_default_storage_class_is_told_and_heals_when_the_claim_is_bound() {
+    run(async |world| {
+        let manager = Manager::start(world).await;
+        world.tenant().await;
+        let claim = claim(world).await;
+        told(
+            world,
+            "NoStorageClass",
+            &[&claim, "no default StorageClass", "mark one as default"],
+        )
+        .await;
+        world
+            .merge_status::<PersistentVolumeClaim>(&claim, &json!({"phase": "Bound"}))
+            .await;
+        world
+            .wait_ncp("to name the claim no longer", |ncp| {
+                let status = ncp.status.clone().unwrap_or_default();
+                status.conditions.iter().all(|c| c.reason != "NoStorageClass")
+            })
+            .await;
+        healed(world, manager).await;
+    });
+}
+
+#[test]
+fn a_storage_class_that_is_not_there_is_told_by_name_and_heals_when_the_claim_is_bound() {
+    run(async |world| {
+        let manager = Manager::start(world).await;
+        world.cluster(json!({})).await;
+        let storage = json!({"etcd": {"storage": {"storageClassName": "fast"}}});
+        world.control_plane(json!({"datastore": storage})).await;
+        let claim = claim(world).await;
+        told(
+            world,
+            "NoStorageClass",
+            &[&claim, "there is no StorageClass \"fast\"", "create it"],
+        )
+        .await;
+        world
+            .merge_status::<PersistentVolumeClaim>(&claim, &json!({"phase": "Bound"}))
+            .await;
+        healed(world, manager).await;
+    });
+}
+
+#[test]
+fn an_image_that_does_not_exist_is_told_by_name_and_heals_when_it_can_be_pulled() {
+    run(async |world| {
+        let image = "registry.example.com/kube-apiserver:v1.36.3";
+        let waiting = json!({"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}});
+        let status = json!({"phase": "Pending", "initContainerStatuses": [{
+            "name": "kube-apiserver", "image": image, "imageID": "", "ready": false, "restartCount": 0, "state": waiting,
+        }]});
+        let words = ["kube-apiserver", image, "cannot be pulled", "correct its name"];
+        api_server_told_and_healed(world, status, "ImageNotPulled", &words).await;
+    });
+}
+
+#[test]
+fn an_api_server_that_refuses_its_flags_is_told_in_its_own_words_and_heals_when_they_are_mended() {
+    run(async |world| {
+        let why = "Error: unknown flag: --no-such-flag";
+        let ended = json!({"terminated": {"exitCode": 1, "reason": "Error", "message": format!("{why}\nUsage:\n")}});
+        let status = json!({"phase": "Pending", "initContainerStatuses": [{
+            "name": "kube-apiserver", "image": "kube-apiserver", "imageID": "", "ready": false, "restartCount": 3,
+            "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed container"}},
+            "lastState": ended,
+        }]});
+        let words = ["kube-apiserver", "ends with code 1", why];
+        api_server_told_and_healed(world, status, "ContainerFails", &words).await;
+    });
+}
+
+#[test]
+fn a_container_that_cannot_be_made_is_told_and_heals_when_it_can() {
+    run(async |world| {
+        let why = "container has runAsNonRoot and image will run as root";
+        let waiting = json!({"waiting": {"reason": "CreateContainerConfigError", "message": why}});
+        let status = json!({"phase": "Pending", "containerStatuses": [{
+            "name": "kube-scheduler", "image": "kube-scheduler", "imageID": "", "ready": false, "restartCount": 0,
+            "state": waiting,
+        }]});
+        let words = ["kube-scheduler", why];
+        api_server_told_and_healed(world, status, "ContainerNotCreated", &words).await;
+    });
+}
+
+#[test]
+fn pods_that_no_node_has_room_for_are_told_and_heal_when_one_has() {
+    run(async |world| {
+        let manager = Manager::start(world).await;
+        world.tenant().await;
+        let set = world
+            .wait_for::<StatefulSet>("tenant-etcd", "to be there", |_| true)
+            .await;
+        let why = "0/3 nodes are available: 3 Insufficient memory.";
+        let status = json!({"phase": "Pending", "conditions": [
+            {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why},
+        ]});
+        let owner = ("StatefulSet", "tenant-etcd");
+        pod(world, owner, set.spec.unwrap().template, status).await;
+        let words = ["StatefulSet tenant-etcd", "cannot be placed", why];
+        told(world, "Unschedulable", &words).await;
+        healed(world, manager).await;
+    });
+}
+
+#[test]
+fn a_trouble_is_told_once_and_then_nothing_is_written() {
+    run(async |world| {
+        let manager = Manager::start(world).await;
+        world.tenant().await;
+        claim(world).await;
+        told(world, "NoStorageClass", &[]).await;
+        manager.look_again(world).await;
+        let mark = world.mark();
+        manager.look_again(world).await;
+        assert_eq!(world.all_writes(&manager.user, mark), []);
+    });
+}
+
+#[test]
+fn a_store_that_is_lost_is_told_and_never_replaced_by_an_empty_one() {
+    run(async |world| {
+        let running = running(world, json!({}), json!({})).await;
+        let set = world.get::<StatefulSet>("tenant-etcd").await.unwrap();
+        let paused = |value: Value| json!({"metadata": {"annotations": {"cluster.x-k8s.io/paused": value}}});
+        world.merge::<NestedControlPlane>("tenant", &paused(json!(""))).await;
+        world.wait_condition("Paused", "True").await;
+        world.delete::<StatefulSet>("tenant-etcd").await;
+        world.wait_gone::<StatefulSet>("tenant-etcd").await;
+        world.delete::<PersistentVolumeClaim>("data-tenant-etcd-0").await;
+        world.wait_gone::<PersistentVolumeClaim>("data-tenant-etcd-0").await;
+        world.merge::<NestedControlPlane>("tenant", &paused(Value::Null)).await;
+        let words = ["restore claim data-tenant-etcd-0", "store-initialized"];
+        world
+            .wait_warning::<NestedControlPlane>("tenant", "StoreLost", &words)
+            .await;
+        running.manager.look_again(world).await;
+        assert!(world.get::<StatefulSet>("tenant-etcd").await.is_none());
+        // As a person does who restores a backup.
+        let mut claim = set.spec.unwrap().volume_claim_templates.unwrap().remove(0);
+        claim.metadata.name = Some("data-tenant-etcd-0".into());
+        let api = world.api::<PersistentVolumeClaim>();
+        api.create(&PostParams::default(), &claim).await.unwrap();
+        world
+            .wait_for::<StatefulSet>("tenant-etcd", "to be there again", |_| true)
+            .await;
+        world.wait_condition("Available", "True").await;
+    });
+}

@@ -1,0 +1,152 @@
+//! MUST of Cluster API's control plane contract: special consideration for private keys, and what
+//! holds for the kubeconfig Secret and its certificate.
+
+use super::{running, text};
+use capn_integration::{Manager, Pair, World, old_client, run};
+use k8s_openapi::{
+    ByteString,
+    api::{
+        apps::v1::{Deployment, StatefulSet},
+        core::v1::{ConfigMap, Pod, Secret, Service},
+        events::v1::Event,
+    },
+};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+use serde_json::{Value, json};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// Client certificate and key inside the kubeconfig, PEM.
+fn credentials(secret: &Secret) -> (String, String) {
+    let config: Value = serde_saphyr::from_str(&text(secret, "value")).unwrap();
+    let pem = |field: &str| {
+        let data: ByteString = serde_json::from_value(config["users"][0]["user"][field].clone()).unwrap();
+        String::from_utf8(data.0).unwrap()
+    };
+    (pem("client-certificate-data"), pem("client-key-data"))
+}
+
+/// Seconds that a certificate is good for.
+fn life(certificate: &str) -> i64 {
+    let der = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap().to_vec();
+    let (_, x509) = X509Certificate::from_der(&der).unwrap();
+    x509.validity().not_after.timestamp() - x509.validity().not_before.timestamp()
+}
+
+/// A line of each private key, as PEM has it and as it is inside a Secret or a kubeconfig.
+async fn keys(world: &World) -> Vec<String> {
+    let mut all = Vec::new();
+    for secret in world.list::<Secret>().await {
+        let mut pems: Vec<_> = secret
+            .data
+            .iter()
+            .flatten()
+            .filter_map(|(_, value)| String::from_utf8(value.0.clone()).ok())
+            .filter(|text| text.contains("PRIVATE KEY-----"))
+            .collect();
+        if secret.metadata.name.as_deref() == Some("tenant-kubeconfig") {
+            pems.push(credentials(&secret).1);
+        }
+        for pem in pems {
+            let encoded = json!(ByteString(pem.clone().into_bytes()));
+            all.push(encoded.as_str().unwrap().trim_end_matches('=').to_owned());
+            all.push(pem.lines().nth(1).expect("PEM has lines").to_owned());
+        }
+    }
+    all
+}
+
+#[test]
+fn private_keys_are_in_secrets_and_nowhere_else() {
+    run(async |world| {
+        let running = running(world, json!({}), json!({})).await;
+        let keys = keys(world).await;
+        assert!(keys.len() > 20, "only {} keys are known", keys.len() / 2);
+        let places = [
+            ("the NestedControlPlane", json!(world.ncp().await).to_string()),
+            ("Deployments", json!(world.list::<Deployment>().await).to_string()),
+            ("StatefulSets", json!(world.list::<StatefulSet>().await).to_string()),
+            ("Pods", json!(world.list::<Pod>().await).to_string()),
+            ("Services", json!(world.list::<Service>().await).to_string()),
+            ("ConfigMaps", json!(world.list::<ConfigMap>().await).to_string()),
+            ("Events", json!(world.list::<Event>().await).to_string()),
+            ("the tenant", json!(running.tenant.objects()).to_string()),
+            ("the manager's log", running.manager.log()),
+        ];
+        for (place, text) in places {
+            for key in &keys {
+                assert!(!text.contains(key.as_str()), "a private key is in {place}");
+            }
+        }
+    });
+}
+
+/// "This secret MUST not be shared with other users or applications."
+#[test]
+fn the_kubeconfig_secret_of_cluster_api_is_mounted_by_no_pod() {
+    run(async |world| {
+        let _running = running(world, json!({}), json!({})).await;
+        for pod in world.list::<Pod>().await {
+            let spec = json!(pod.spec).to_string();
+            assert!(spec.contains("\"secret\""), "no Secret is mounted at all: {spec}");
+            assert!(!spec.contains("tenant-kubeconfig"), "{spec}");
+        }
+    });
+}
+
+/// "The client certificate MUST be kept with a reasonably short expiration period."
+#[test]
+fn the_client_certificate_of_the_kubeconfig_lives_a_year_unless_a_person_says_less() {
+    run(async |world| {
+        let day = 24 * 60 * 60;
+        for (spec, longest) in [
+            (json!({}), 366 * day),
+            (json!({"certificates": {"validity": "48h"}}), 3 * day),
+        ] {
+            let world = world.beside().await;
+            let _manager = Manager::start(&world).await;
+            world.cluster(json!({})).await;
+            world.control_plane(spec).await;
+            let secret = world
+                .wait_for::<Secret>("tenant-kubeconfig", "to be there", |_| true)
+                .await;
+            let life = life(&credentials(&secret).0);
+            assert!(life > day && life <= longest, "{life} s");
+        }
+    });
+}
+
+/// "... and periodically regenerated to keep a valid set of credentials available."
+#[test]
+fn a_client_certificate_of_the_kubeconfig_that_nears_its_end_is_regenerated() {
+    run(async |world| {
+        let running = running(world, json!({}), json!({})).await;
+        let ca = world.secret("tenant-ca").await;
+        let ca = Pair {
+            certificate: text(&ca, "tls.crt"),
+            key: text(&ca, "tls.key"),
+        };
+        let far = stored(world, &ca, 3650).await;
+        running.manager.look_again(world).await;
+        assert_eq!(credentials(&world.secret("tenant-kubeconfig").await).0, far);
+        let near = stored(world, &ca, 2).await;
+        world
+            .wait_for::<Secret>("tenant-kubeconfig", "another certificate", |secret| {
+                credentials(secret).0 != near
+            })
+            .await;
+    });
+}
+
+/// Stores an administrator's certificate that began long ago and ends in so many days.
+async fn stored(world: &World, ca: &Pair, days: i64) -> String {
+    let old = old_client(ca, "kubernetes-admin", "system:masters", days);
+    let mut config: Value = serde_saphyr::from_str(&text(&world.secret("tenant-kubeconfig").await, "value")).unwrap();
+    let user = &mut config["users"][0]["user"];
+    user["client-certificate-data"] = json!(ByteString(old.certificate.clone().into_bytes()));
+    user["client-key-data"] = json!(ByteString(old.key.into_bytes()));
+    let value = ByteString(config.to_string().into_bytes());
+    world
+        .merge::<Secret>("tenant-kubeconfig", &json!({"data": {"value": value}}))
+        .await;
+    old.certificate
+}
