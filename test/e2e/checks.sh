@@ -60,9 +60,21 @@ kubernetes_from_a_pod() {
   wait_for 60 "kubernetes.default.svc to answer" api_from_a_pod
 }
 
-# That something accepts connections there; who it is, CoreDNS has shown by becoming ready through it.
+# From inside the pod, with its own token and the tenant's authority: no other server answers to both.
 api_from_a_pod() {
-  tenant exec client -- timeout 10 nc -w 5 kubernetes.default.svc 443 </dev/null
+  local folder socket pid answer token
+  folder=$(dirname "$KUBECONFIG")
+  socket=$folder/api.sock
+  token=$(tenant exec client -- cat /var/run/secrets/kubernetes.io/serviceaccount/token) || return 1
+  tenant config view --raw -o jsonpath='{.clusters[0].cluster.certificate-authority-data}' | base64 -d >"$folder/tenant-ca.crt"
+  socat "UNIX-LISTEN:$socket,unlink-early" \
+    EXEC:"$BIN_KUBERNETES/kubectl --kubeconfig $TENANT_KUBECONFIG exec -i client -- nc kubernetes.default.svc 443" &
+  pid=$!
+  wait_for 10 "the socket" test -S "$socket"
+  answer=$(curl -sS --max-time 20 --unix-socket "$socket" --cacert "$folder/tenant-ca.crt" \
+    --header "Authorization: Bearer $token" https://kubernetes.default.svc/version)
+  kill "$pid" 2>/dev/null || true
+  jq -e --arg version "$KUBERNETES_VERSION" '.gitVersion == $version' <<<"$answer"
 }
 
 kernel_is_its_own() {
@@ -77,6 +89,15 @@ provider_ids_agree() {
   machine=$(kubectl -n "$NAMESPACE" get machines -o jsonpath='{.items[0].spec.providerID}')
   infra=$(kubectl -n "$NAMESPACE" get kubevirtmachines -o jsonpath='{.items[0].spec.providerID}')
   [[ $node == kubevirt://* && $node == "$machine" && $node == "$infra" ]]
+}
+
+# Also for make demo-kind, which lays out the same and cannot run here.
+manifests_pass_a_dry_run() {
+  local apply=(kubectl apply --server-side --force-conflicts --dry-run=server)
+  quiet "${apply[@]}" -f "$CAPN_RELEASE_DIR/control-plane-nested/$CAPN_VERSION/control-plane-components.yaml" \
+    -f "$CAPN_RELEASE_DIR/infrastructure-kubevirt/$CAPN_VERSION/infrastructure-components.yaml"
+  quiet "${apply[@]}" --namespace "$NAMESPACE" -f "$ROOT/test/demo/cni.yaml"
+  generate | quiet "${apply[@]}" -f -
 }
 
 uids() {
@@ -117,6 +138,39 @@ scale_control_plane() {
 
 replicas_ready() {
   [[ $(kubectl -n "$NAMESPACE" get nestedcontrolplane "$CLUSTER" -o jsonpath='{.status.replicas}/{.status.readyReplicas}') == "$1/$1" ]]
+}
+
+# As `kubectl drain` of the management cluster's node asks: KubeVirt leaves the rest to the provider.
+eviction_drains_the_node() {
+  local pod
+  pod=$(kubectl -n "$VM_NAMESPACE" get pods -l kubevirt.io=virt-launcher -o jsonpath='{.items[0].metadata.name}')
+  ! kubectl create --raw "/api/v1/namespaces/$VM_NAMESPACE/pods/$pod/eviction" -f - >/dev/null 2>&1 <<JSON || return 1
+{"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "$pod", "namespace": "$VM_NAMESPACE"}}
+JSON
+  wait_for 120 "the Node to be cordoned" node_cordoned
+  wait_for 180 "the instance to be deleted" event_says Evicted
+  [[ -z $(tenant get pods client -o name --ignore-not-found) ]]
+  wait_for 180 "the machine to be reported" machine_says RootDiskLost
+}
+
+node_cordoned() { [[ $(tenant get nodes -o jsonpath='{.items[0].spec.unschedulable}') == true ]]; }
+
+event_says() {
+  kubectl -n "$NAMESPACE" get events -o jsonpath='{.items[*].reason}' | grep -qw "$1"
+}
+
+# As a MachineHealthCheck does after its time.
+machine_is_replaced() {
+  local old
+  old=$(kubectl -n "$NAMESPACE" get machines -l cluster.x-k8s.io/deployment-name -o jsonpath='{.items[0].metadata.name}')
+  quiet kubectl -n "$NAMESPACE" delete machine "$old" --timeout 300s
+  wait_for 600 "another Node" other_node_ready "$old"
+  [[ -z $(tenant get node "$old" -o name --ignore-not-found) ]]
+}
+
+other_node_ready() {
+  tenant get nodes -o json | jq -e --arg old "$1" \
+    '[.items[] | select(.metadata.name != $old) | .status.conditions[] | select(.type == "Ready" and .status == "True")] | length == 1'
 }
 
 killed_qemu_is_reported() {

@@ -7,6 +7,10 @@ export CAPN_LAB=${CAPN_LAB:-e2e} NAMESPACE=tenants CLUSTER=acme
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../demo/lib.sh"
 # shellcheck source=checks.sh
 . "$ROOT/test/e2e/checks.sh"
+# shellcheck source=faults.sh
+. "$ROOT/test/e2e/faults.sh"
+# shellcheck source=variants.sh
+. "$ROOT/test/e2e/variants.sh"
 ARTIFACTS=${CAPN_ARTIFACTS:-$CARGO_TARGET_DIR/artifacts}/e2e
 passed=0
 
@@ -47,12 +51,21 @@ check "logs, exec and port-forward work on the worker" logs_exec_port_forward
 check "default/kubernetes leads to the API server from a pod" kubernetes_from_a_pod
 check "the worker's kernel is not the host's" kernel_is_its_own
 check "machine, Node and status agree on the provider ID" provider_ids_agree
+check "everything of a release passes a server-side dry run" manifests_pass_a_dry_run
 check "a second apply changes no UID" same_uids create_tenant
 check "a lost leaf Secret comes back and nothing restarts" leaf_secret_comes_back
 check "the manager can be killed" manager_killed
 check "two replicas and back to one" scale_control_plane
+check "faults of machines are conditions and Events" machines_with_faults
+check "and heal once they are mended" machines_heal
+check "an eviction drains the Node, then ends its instance" eviction_drains_the_node
+check "the machine is replaced by another that joins" machine_is_replaced
 check "a killed qemu makes the Node NotReady and is reported" killed_qemu_is_reported
 check "no container of the control plane has restarted" no_restarts
+check "faults of control planes are conditions and Events" control_planes_with_faults
+check "and heal once they are mended" control_planes_heal
+check "NodePort and LoadBalancer endpoints, three etcd members" control_planes_of_other_shapes
+check "one of three members can be lost" member_of_three_is_lost
 check "managers hold at most 30 MiB together" managers_are_small
 check "deletion leaves nothing behind" nothing_left
 check "managers used the rights that they ship with" rights_are_used
