@@ -21,6 +21,9 @@ use std::{
 /// Longest time that one call may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
+/// How often a status is written again after somebody wrote to its object meanwhile.
+const STATUS_TRIES: u32 = 5;
+
 /// A call that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {verb} {object}: {cause}")]
@@ -215,21 +218,42 @@ impl Calls {
         Ok(reply)
     }
 
-    /// Applies the whole status of an object where it differs from what it has; fine when the
-    /// object is gone. False when somebody wrote to the object since `live` was read: what follows
-    /// from an old status must not replace a newer one, and the next pass sees it.
-    pub async fn put_status<K>(&self, live: &K, status: &K::Status) -> Result<bool, CallError>
+    /// Applies the whole status of an object where it differs from what it has, and returns it; fine
+    /// when the object is gone. What follows from an old status must not replace a newer one: when
+    /// somebody wrote to the object since `live` was read, it is read again and `status` asked again.
+    pub async fn put_status<K>(&self, live: &K, status: impl Fn(&K) -> K::Status) -> Result<K::Status, CallError>
     where
         K: Object + HasStatus,
         K::Status: PartialEq + Serialize,
     {
-        if live.status() == Some(status) {
-            return Ok(true);
+        let (mut live, mut tries) = (live.clone(), 0);
+        loop {
+            let wanted = status(&live);
+            if live.status() == Some(&wanted) {
+                return Ok(wanted);
+            }
+            match self.put_part_of_status(&live, live.resource_version(), &wanted).await {
+                Err(error) if error.is_conflict() && tries < STATUS_TRIES => tries += 1,
+                other => return other.map(|()| wanted),
+            }
+            match self.read_again(&live).await? {
+                Some(mut newer) => {
+                    // It is the generation that this pass has seen which the status speaks of.
+                    newer.meta_mut().generation = live.meta().generation;
+                    live = newer;
+                }
+                None => return Ok(wanted),
+            }
         }
-        match self.put_part_of_status(live, live.resource_version(), status).await {
-            Err(error) if error.is_conflict() => Ok(false),
-            other => other.map(|()| true),
-        }
+    }
+
+    /// Reads an object of our own kinds again. By list, which their watch needs too.
+    async fn read_again<K: Object>(&self, live: &K) -> Result<Option<K>, CallError> {
+        let (namespace, name) = (live.namespace(), live.name_any());
+        let params = ListParams::default().fields(&format!("metadata.name={name}"));
+        let object = || describe::<K>(namespace.as_deref(), &name);
+        let found: Vec<K> = self.list_with(namespace.as_deref(), &params, object).await?;
+        Ok(found.into_iter().find(|found| found.uid() == live.uid()))
     }
 
     /// Applies these fields as our part of an object's status, whatever else has changed. The caller

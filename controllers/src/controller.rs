@@ -179,11 +179,6 @@ pub fn again(at: Option<Timestamp>, now: Timestamp, object: &str) -> Action {
     Action::requeue(until.map_or(slowest, |until| until.clamp(Duration::from_secs(1), slowest)))
 }
 
-/// After a pass over an object that somebody wrote to meanwhile: its news are on their way.
-pub fn stale() -> Action {
-    Action::requeue(Duration::from_secs(1))
-}
-
 /// Up to a tenth more, different from object to object, so that many do not come at once.
 fn jittered(base: Duration, object: &str) -> Duration {
     let mut hasher = DefaultHasher::new();

@@ -6,7 +6,7 @@ mod status;
 mod validate;
 
 use crate::calls::CallError;
-use crate::controller::{Context, Scope, Unfinished, again, owner_cluster, paused, reference, stale};
+use crate::controller::{Context, Scope, Unfinished, again, owner_cluster, paused, reference};
 use capn_api::{
     KubevirtCluster,
     cluster_api::{Cluster, MANAGED_BY_ANNOTATION},
@@ -91,10 +91,8 @@ async fn reconcile(object: Arc<KubevirtCluster>, ctx: Arc<Context>) -> Result<Ac
         )
         .await;
     }
-    let status = status::status(&object, &outcome, now);
-    if !ctx.calls.put_status(object.as_ref(), &status).await.map_err(failed)? {
-        return Ok(stale());
-    }
+    let status = |object: &KubevirtCluster| status::status(object, &outcome, now);
+    ctx.calls.put_status(object.as_ref(), status).await.map_err(failed)?;
     Ok(again(None, now, &ObjectRef::from_obj(object.as_ref()).to_string()))
 }
 

@@ -15,7 +15,7 @@ mod validate;
 mod tests;
 
 use crate::calls::CallError;
-use crate::controller::{Context, Scope, Unfinished, again, paused, reference, stale};
+use crate::controller::{Context, Scope, Unfinished, again, paused, reference};
 use capn_api::{
     KubevirtMachine,
     cluster_api::{CLUSTER_NAME_LABEL, Cluster, Machine},
@@ -251,11 +251,9 @@ impl Pass<'_> {
             object,
             observed,
         } = self;
-        let status = status::status(&object, observed.vmi.as_ref(), &outcome, now);
-        let written = ctx.calls.put_status(&object, &status).await;
-        if !written.map_err(|error| Unfinished::from(&error))? {
-            return Ok(stale());
-        }
+        let status = |object: &KubevirtMachine| status::status(object, observed.vmi.as_ref(), &outcome, now);
+        let written = ctx.calls.put_status(&object, status).await;
+        written.map_err(|error| Unfinished::from(&error))?;
         let key = ObjectRef::from_obj(&object).to_string();
         let warn = async |reason: &str, message: &str| {
             ctx.event(&reference(&object), EventType::Warning, reason, message)

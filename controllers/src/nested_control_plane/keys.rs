@@ -102,7 +102,7 @@ async fn ensure(
 ) -> Result<PemPair, KeysError> {
     let stored = match live {
         Some(secret) => secret.clone(),
-        None if tenant.initialized => {
+        None if tenant.has_run => {
             return Err(KeysError::Lost {
                 secret: format!("{}/{name}", tenant.namespace),
             });

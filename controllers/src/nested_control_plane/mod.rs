@@ -17,7 +17,7 @@ mod versions;
 #[cfg(test)]
 mod tests;
 
-use crate::controller::{Context, Scope, Unfinished, again, paused, reference, stale};
+use crate::controller::{Context, Scope, Unfinished, again, paused, reference};
 use crate::tenant::{Access, Facts, Tenants, objects};
 use addresses::Addresses;
 use capn_api::{
@@ -344,12 +344,10 @@ impl Pass<'_> {
             observed,
             now,
         } = self;
-        let status = status::status(&ncp, names, &observed, &outcome, now);
-        own.turns.settle(&ncp, &status);
-        let written = ctx.calls.put_status(&ncp, &status).await;
-        if !written.map_err(|error| Unfinished::from(&error))? {
-            return Ok(stale());
-        }
+        let status = |ncp: &NestedControlPlane| status::status(ncp, names, &observed, &outcome, now);
+        own.turns.settle(&ncp, &status(&ncp));
+        let written = ctx.calls.put_status(&ncp, status).await;
+        let status = written.map_err(|error| Unfinished::from(&error))?;
         let key = ObjectRef::from_obj(&ncp).to_string();
         announce(ctx, &ncp, &status).await;
         match &outcome {

@@ -38,6 +38,9 @@ pub(crate) struct Tenant {
     pub(crate) version: Version,
     pub(crate) replicas: i32,
     pub(crate) initialized: bool,
+    /// It has had a store with data: its authorities are out in the world. Unlike status, the
+    /// annotation that says so outlives a move or a restore.
+    pub(crate) has_run: bool,
     pub(crate) network: Network,
     pub(crate) endpoint: Endpoint,
     pub(crate) etcd: Etcd,
@@ -206,6 +209,7 @@ pub(crate) fn validate(ncp: &NestedControlPlane, cluster: &Cluster) -> Result<Te
         owner: ncp.controller_owner_ref(&()).unwrap_or_default(),
         replicas: spec.replicas.max(1),
         initialized: initialized(ncp),
+        has_run: initialized(ncp) || has_store(ncp),
         network: network(cluster)?,
         endpoint: endpoint(ncp, cluster),
         etcd: Etcd {
@@ -258,11 +262,14 @@ pub(crate) fn initialized(ncp: &NestedControlPlane) -> bool {
         .is_some_and(|i| i.control_plane_initialized)
 }
 
+fn has_store(ncp: &NestedControlPlane) -> bool {
+    ncp.annotations().contains_key(STORE_INITIALIZED_ANNOTATION)
+}
+
 /// Keeps a control plane whose data is gone from starting with an empty store, which would remove
 /// every workload of the tenant.
 pub(crate) fn validate_store(ncp: &NestedControlPlane, names: &Names, live: &Observed) -> Result<(), ValidateError> {
-    let used = ncp.annotations().contains_key(STORE_INITIALIZED_ANNOTATION);
-    if used && live.etcd.is_none() && live.claims.is_empty() {
+    if has_store(ncp) && live.etcd.is_none() && live.claims.is_empty() {
         return Err(ValidateError::StoreLost(names.etcd()));
     }
     Ok(())

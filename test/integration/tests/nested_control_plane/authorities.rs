@@ -1,6 +1,7 @@
 //! Certificate authorities that a person brought: used, never overwritten, and named when wrong.
 
 use super::text;
+use capn_api::{NestedControlPlane, cluster_api::Cluster};
 use capn_integration::{Manager, World, run};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Secret, events::v1::Event};
 use kube::ResourceExt;
@@ -195,6 +196,38 @@ fn a_service_account_key_of_a_person_is_used_and_never_written_to() {
             .await;
         manager.look_again(world).await;
         assert_eq!(world.secret("tenant-sa").await, before);
+    });
+}
+
+#[test]
+fn authorities_of_a_store_that_has_held_data_are_never_made_anew() {
+    run(async |world| {
+        let manager = Manager::start(world).await;
+        world.cluster(json!({"paused": true})).await;
+        world.control_plane(json!({})).await;
+        world.wait_condition("Paused", "True").await;
+        // As after a restore: annotations and volumes are back, status and Secrets are not.
+        let used = json!({"metadata": {"annotations": {"controlplane.cluster.x-k8s.io/store-initialized": "true"}}});
+        world.merge::<NestedControlPlane>("tenant", &used).await;
+        world
+            .apply(&json!({
+                "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+                "metadata": {"name": "data-tenant-etcd-0", "labels": {
+                    "cluster.x-k8s.io/cluster-name": "tenant", "controlplane.cluster.x-k8s.io/component": "etcd",
+                }},
+                "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "5Gi"}}},
+            }))
+            .await;
+        world
+            .merge::<Cluster>("tenant", &json!({"spec": {"paused": null}}))
+            .await;
+        world
+            .wait_warning::<NestedControlPlane>("tenant", "SecretMissing", &["restore it from a backup"])
+            .await;
+        manager.look_again(world).await;
+        for name in ["tenant-ca", "tenant-etcd", "tenant-proxy", "tenant-sa"] {
+            assert!(world.get::<Secret>(name).await.is_none(), "{name} was made anew");
+        }
     });
 }
 
