@@ -8,6 +8,8 @@ pub mod controller;
 pub mod kubevirt_cluster;
 pub mod kubevirt_machine;
 pub mod leader;
+#[cfg(test)]
+mod leaves;
 pub mod nested_control_plane;
 pub mod pki;
 pub mod rbac;

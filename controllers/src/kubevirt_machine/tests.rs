@@ -10,6 +10,7 @@ use super::{
 };
 use capn_api::KubevirtMachine;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 fn object(template: Value) -> KubevirtMachine {
     serde_json::from_value(json!({
@@ -77,6 +78,55 @@ fn a_machine_becomes_a_virtual_machine_and_its_user_data() {
     let objects = build(&wanted(template()));
     insta::assert_yaml_snapshot!("virtual_machine", objects.vm);
     insta::assert_yaml_snapshot!("user_data", objects.user_data);
+}
+
+/// A value for each leaf of the spec that differs from that of `object(template())`.
+fn leaves() -> [(&'static str, Value); 6] {
+    let other = json!({"runStrategy": "Manual", "template": {"spec": {}}});
+    [
+        ("virtualMachineTemplate.metadata.namespace", json!("elsewhere")),
+        ("virtualMachineTemplate.metadata.labels", json!({"team": "b"})),
+        ("virtualMachineTemplate.metadata.annotations", json!({"note": "c"})),
+        ("virtualMachineTemplate.spec", other),
+        ("virtualMachineBootstrapCheck.checkStrategy", json!("none")),
+        ("infraClusterSecretRef", json!({"name": "elsewhere"})),
+    ]
+}
+
+/// What comes of an object: the VM and how its bootstrap is checked, or why there is none.
+fn made(object: &KubevirtMachine) -> Value {
+    match validate(object, &observed()) {
+        Ok(wanted) => {
+            let objects = build(&wanted);
+            json!([objects.vm, objects.user_data, wanted.check])
+        }
+        Err(waiting) => json!(waiting.to_string()),
+    }
+}
+
+#[test]
+fn each_leaf_of_the_spec_changes_what_is_made() {
+    let plain = object(template());
+    for (path, value) in leaves() {
+        let mut changed = serde_json::to_value(&plain).unwrap();
+        let mut at = &mut changed["spec"];
+        for key in path.split('.') {
+            at = &mut at[key];
+        }
+        *at = value;
+        let changed = serde_json::from_value(changed).unwrap();
+        assert_ne!(made(&changed), made(&plain), "{path} is decoration");
+    }
+}
+
+#[test]
+fn the_list_of_leaves_is_that_of_the_schema() {
+    let mut known: BTreeSet<String> = leaves().into_iter().map(|(path, _)| path.to_owned()).collect();
+    // The controller's own to write.
+    known.insert("providerID".into());
+    let crds = capn_api::infrastructure_crds();
+    let machine = crds.iter().find(|crd| crd.spec.names.kind == "KubevirtMachine");
+    crate::leaves::are_those_of(machine.unwrap(), &known);
 }
 
 #[test]

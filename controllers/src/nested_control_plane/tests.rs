@@ -320,9 +320,6 @@ fn each_leaf_of_the_spec_changes_what_is_built() {
 
 #[test]
 fn the_list_of_leaves_is_that_of_the_schema() {
-    let crd = capn_api::control_plane_crds().remove(0);
-    let schema = serde_json::to_value(&crd.spec.versions[0].schema).unwrap();
-    let spec = schema.pointer("/openAPIV3Schema/properties/spec").unwrap();
     let mut known: BTreeSet<String> = leaves().into_iter().map(|(path, _)| path.to_owned()).collect();
     // Tested by what they are part of, or always refused.
     known.insert("endpoint.loadBalancerClass".into());
@@ -331,29 +328,5 @@ fn the_list_of_leaves_is_that_of_the_schema() {
             known.insert(format!("{component}.extraVolumes.{leaf}"));
         }
     }
-    let mut found = BTreeSet::new();
-    walk(spec, "", &known, &mut found);
-    let unknown: Vec<_> = found.difference(&known).collect();
-    let gone: Vec<_> = known.difference(&found).collect();
-    assert!(
-        unknown.is_empty() && gone.is_empty(),
-        "not in the list: {unknown:?}; no longer in the schema: {gone:?}"
-    );
-}
-
-fn walk(schema: &Value, path: &str, known: &BTreeSet<String>, found: &mut BTreeSet<String>) {
-    let inner = schema.get("properties").or_else(|| schema.pointer("/items/properties"));
-    match inner.and_then(Value::as_object) {
-        Some(properties) if !known.contains(path) => {
-            for (name, schema) in properties {
-                let path = if path.is_empty() {
-                    name.clone()
-                } else {
-                    format!("{path}.{name}")
-                };
-                walk(schema, &path, known, found);
-            }
-        }
-        _ => drop(found.insert(path.to_owned())),
-    }
+    crate::leaves::are_those_of(&capn_api::control_plane_crds().remove(0), &known);
 }
