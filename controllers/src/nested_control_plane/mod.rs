@@ -171,18 +171,19 @@ async fn reconcile(ncp: Arc<NestedControlPlane>, ctx: Arc<Context>, own: Arc<Own
         .or(known)
         .as_deref()
         .map(Names::new);
-    let left_alone = paused(ncp.as_ref(), cluster.as_ref());
-    let outcome = match (&names, cluster) {
-        _ if left_alone.is_some() => Outcome::Paused(left_alone.unwrap_or_default()),
-        (names, cluster) if ncp.metadata.deletion_timestamp.is_some() => {
-            match pass.delete(names.as_ref(), cluster.as_ref()).await {
-                Ok(Some(waiting)) => Outcome::Deleting(waiting),
-                Ok(None) => return Ok(Action::await_change()),
-                Err(error) => Outcome::Failed(error),
-            }
+    let outcome = if let Some(why) = paused(ncp.as_ref(), cluster.as_ref()) {
+        Outcome::Paused(why)
+    } else if ncp.metadata.deletion_timestamp.is_some() {
+        match pass.delete(names.as_ref(), cluster.as_ref()).await {
+            Ok(Some(waiting)) => Outcome::Deleting(waiting),
+            Ok(None) => return Ok(Action::await_change()),
+            Err(error) => Outcome::Failed(error),
         }
-        (Some(names), Some(cluster)) => pass.advance(names, &cluster).await.unwrap_or_else(Outcome::Failed),
-        _ => Outcome::NoCluster,
+    } else {
+        match (&names, cluster) {
+            (Some(names), Some(cluster)) => pass.advance(names, &cluster).await.unwrap_or_else(Outcome::Failed),
+            _ => Outcome::NoCluster,
+        }
     };
     pass.finish(names.as_ref(), outcome).await
 }

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// One that has not become available by then no longer counts: it waits for a person, not for a
@@ -23,8 +23,11 @@ const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
 pub(crate) struct Turns {
     most: usize,
     /// Turns that this process gave and whose status may not have come back yet.
-    given: Mutex<HashMap<String, Timestamp>>,
+    given: Mutex<Given>,
 }
+
+/// When a turn was given, by UID.
+type Given = HashMap<String, Timestamp>;
 
 impl Turns {
     /// At most so many at the same time; 0 is no bound.
@@ -42,7 +45,7 @@ impl Turns {
         all: &[Arc<NestedControlPlane>],
         now: Timestamp,
     ) -> bool {
-        waits(ncp) && !self.free(ncp, all, now)
+        waits(ncp) && !self.free(&mut self.given(), ncp, all, now)
     }
 
     /// Those that come next, as many as may start at the same time.
@@ -55,22 +58,30 @@ impl Turns {
 
     /// Gives a turn to this one, if there is one. The oldest that wait come first.
     pub(crate) fn take(&self, ncp: &NestedControlPlane, all: &[Arc<NestedControlPlane>], now: Timestamp) -> bool {
-        let free = self.free(ncp, all, now);
+        // Held until the turn is given: passes over many objects run side by side.
+        let mut given = self.given();
+        let free = self.free(&mut given, ncp, all, now);
         if free && let Some(uid) = ncp.uid() {
-            self.given
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(uid, now);
+            given.insert(uid, now);
         }
         free
     }
 
-    fn free(&self, ncp: &NestedControlPlane, all: &[Arc<NestedControlPlane>], now: Timestamp) -> bool {
+    fn given(&self) -> MutexGuard<'_, Given> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn free(
+        &self,
+        given: &mut Given,
+        ncp: &NestedControlPlane,
+        all: &[Arc<NestedControlPlane>],
+        now: Timestamp,
+    ) -> bool {
         if self.most == 0 {
             return true;
         }
         let uid = ncp.uid().unwrap_or_default();
-        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
         given.retain(|uid, at| {
             let object = all.iter().find(|other| other.uid().as_deref() == Some(uid));
             object.is_some_and(|object| !initialized(object)) && now.duration_since(*at) < PATIENCE
@@ -95,7 +106,7 @@ impl Turns {
         let starts = find(&status.conditions, condition::AVAILABLE)
             .is_some_and(|available| available.reason == reason::STARTING);
         if !starts && let Some(uid) = &ncp.metadata.uid {
-            self.given.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+            self.given().remove(uid);
         }
     }
 }
@@ -131,6 +142,7 @@ fn age(ncp: &NestedControlPlane) -> (Option<Timestamp>, String) {
 mod tests {
     use super::*;
     use serde_json::{Value, json};
+    use std::sync::Barrier;
 
     const NOW: &str = "2026-01-01T00:10:00Z";
 
@@ -172,6 +184,27 @@ mod tests {
         assert!(!turns.take(&all[2], &all, now()), "one starts and one has its turn");
         let next: Vec<_> = turns.next(&all).iter().map(|ncp| ncp.name_any()).collect();
         assert_eq!(next, ["t2", "t3"]);
+    }
+
+    #[test]
+    fn no_more_start_than_may_when_they_ask_at_once() {
+        let all: Vec<_> = (1..9).map(|minute| made(minute, "")).collect();
+        for _ in 0..200 {
+            let (turns, start) = (Turns::new(1), Barrier::new(all.len()));
+            let ask = |ncp| {
+                start.wait();
+                turns.take(ncp, &all, now())
+            };
+            let taken = std::thread::scope(|scope| {
+                let asked: Vec<_> = all.iter().map(|ncp| scope.spawn(|| ask(ncp))).collect();
+                asked
+                    .into_iter()
+                    .map(|asked| asked.join().unwrap())
+                    .filter(|taken| *taken)
+                    .count()
+            });
+            assert_eq!(taken, 1);
+        }
     }
 
     #[test]
