@@ -102,6 +102,14 @@ impl Verdict {
             message: message.into(),
         }
     }
+
+    /// The condition as it was, or Unknown when there was none.
+    pub fn kept(old: &[Condition], type_: &'static str) -> Self {
+        match find(old, type_) {
+            Some(old) => Self::new(type_, old.status, old.reason.clone(), old.message.clone()),
+            None => Self::new(type_, ConditionStatus::Unknown, "NotYetKnown", "not looked at yet"),
+        }
+    }
 }
 
 /// The conditions that `verdicts` make of `old`: sorted by type, with a transition time of `now`

@@ -14,7 +14,7 @@ use std::{
     collections::HashMap,
     fmt::Debug,
     hash::{DefaultHasher, Hash, Hasher},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -103,14 +103,17 @@ pub fn describe<K: Object>(namespace: Option<&str>, name: &str) -> String {
 pub struct Calls {
     client: Client,
     manager: &'static str,
-    /// What was last applied to an object, and how the object looked then.
+    /// What was last applied to an object, by its name.
     applied: Arc<Mutex<HashMap<String, Applied>>>,
 }
 
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// What was applied, and how the object looked then.
+#[derive(Clone, Debug)]
 struct Applied {
     intent: u64,
     live: String,
+    /// UID of the object that it was applied for.
+    owner: Option<String>,
 }
 
 impl Calls {
@@ -187,18 +190,11 @@ impl Calls {
         let key = describe::<K>(namespace.as_deref(), &name);
         let intent = hash(wanted);
         if let Some(live) = live {
-            let known = self
-                .applied
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
+            let unchanged = self
+                .applied()
                 .get(&key)
-                .cloned();
-            if known
-                == Some(Applied {
-                    intent,
-                    live: fingerprint(live),
-                })
-            {
+                .is_some_and(|known| known.intent == intent && known.live == fingerprint(live));
+            if unchanged {
                 return Ok(live.clone());
             }
         }
@@ -210,12 +206,20 @@ impl Calls {
         let known = Applied {
             intent,
             live: fingerprint(&reply),
+            owner: wanted.owner_references().first().map(|owner| owner.uid.clone()),
         };
-        self.applied
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key, known);
+        self.applied().insert(key, known);
         Ok(reply)
+    }
+
+    /// Forgets what was applied for an object that goes.
+    pub fn forget<K: Object>(&self, owner: &K) {
+        let owner = owner.uid();
+        self.applied().retain(|_, applied| applied.owner != owner);
+    }
+
+    fn applied(&self) -> MutexGuard<'_, HashMap<String, Applied>> {
+        self.applied.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Applies the whole status of an object where it differs from what it has, and returns it; fine
@@ -226,24 +230,24 @@ impl Calls {
         K: Object + HasStatus,
         K::Status: PartialEq + Serialize,
     {
-        let (mut live, mut tries) = (live.clone(), 0);
+        let (mut newer, mut tries) = (None, 0);
         loop {
-            let wanted = status(&live);
+            let live = newer.as_ref().unwrap_or(live);
+            let wanted = status(live);
             if live.status() == Some(&wanted) {
                 return Ok(wanted);
             }
-            match self.put_part_of_status(&live, live.resource_version(), &wanted).await {
+            match self.put_part_of_status(live, live.resource_version(), &wanted).await {
                 Err(error) if error.is_conflict() && tries < STATUS_TRIES => tries += 1,
                 other => return other.map(|()| wanted),
             }
-            match self.read_again(&live).await? {
-                Some(mut newer) => {
-                    // It is the generation that this pass has seen which the status speaks of.
-                    newer.meta_mut().generation = live.meta().generation;
-                    live = newer;
-                }
-                None => return Ok(wanted),
-            }
+            // It is the generation that this pass has seen which the status speaks of.
+            let generation = live.meta().generation;
+            let Some(mut found) = self.read_again(live).await? else {
+                return Ok(wanted);
+            };
+            found.meta_mut().generation = generation;
+            newer = Some(found);
         }
     }
 
@@ -354,6 +358,7 @@ impl Calls {
             return Ok(());
         }
         let (namespace, name) = (live.namespace(), live.name_any());
+        self.applied().remove(&describe::<K>(namespace.as_deref(), &name));
         let params = DeleteParams::background().preconditions(Preconditions {
             uid: live.uid(),
             resource_version: None,

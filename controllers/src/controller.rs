@@ -109,8 +109,11 @@ pub struct Context {
     pub calls: Calls,
     events: Recorder,
     failures: Mutex<HashMap<String, u32>>,
-    said: Mutex<HashMap<String, u64>>,
+    said: Mutex<HashMap<Said, u64>>,
 }
+
+/// UID of an object, and a reason.
+type Said = (String, String);
 
 impl Context {
     /// A context for the controller of this name, which is its field manager too.
@@ -131,7 +134,7 @@ impl Context {
     pub async fn event(&self, about: &ObjectReference, type_: EventType, reason: &str, note: &str) {
         let mut hasher = DefaultHasher::new();
         note.hash(&mut hasher);
-        let key = format!("{} {reason}", about.uid.as_deref().unwrap_or_default());
+        let key = (about.uid.clone().unwrap_or_default(), reason.to_owned());
         let before = self
             .said
             .lock()
@@ -161,6 +164,16 @@ impl Context {
         *count = count.saturating_add(1);
         let seconds = 2u64.saturating_pow(count.saturating_sub(1).min(6)).min(60);
         jittered(Duration::from_secs(seconds), object)
+    }
+
+    /// Forgets all about an object that is gone.
+    pub fn forget<K: Object>(&self, gone: &K) {
+        let uid = gone.uid().unwrap_or_default();
+        self.said
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(about, _), _| *about != uid);
+        self.calls.forget(gone);
     }
 
     /// Forgets the failures of an object that went well.
@@ -217,17 +230,18 @@ pub fn owner_cluster(object: &impl Resource) -> Option<String> {
 ///
 /// # Errors
 /// When somebody changed it meanwhile, or the call fails.
-pub async fn release<K: Object>(calls: &Calls, object: &K, finalizer: &str) -> Result<(), CallError> {
+pub async fn release<K: Object>(ctx: &Context, object: &K, finalizer: &str) -> Result<(), CallError> {
     let held = object.finalizers();
     let left: Vec<_> = held.iter().filter(|held| *held != finalizer).collect();
-    if left.len() == held.len() {
-        return Ok(());
+    if left.len() < held.len() {
+        let patch = serde_json::json!({"metadata": {"finalizers": left, "resourceVersion": object.resource_version()}});
+        match ctx.calls.merge(&patch, object).await {
+            Err(error) if !error.is_not_found() => return Err(error),
+            _ => {}
+        }
     }
-    let patch = serde_json::json!({"metadata": {"finalizers": left, "resourceVersion": object.resource_version()}});
-    match calls.merge(&patch, object).await {
-        Err(error) if !error.is_not_found() => Err(error),
-        _ => Ok(()),
-    }
+    ctx.forget(object);
+    Ok(())
 }
 
 /// A reference to an object, for events.
@@ -275,7 +289,7 @@ pub async fn run<K, R, F>(
                 Err(kube::runtime::controller::Error::ReconcilerFailed(error, object)) => {
                     tracing::info!(%kind, name = %object.name, namespace = object.namespace.as_deref(), "not finished: {error}");
                 }
-                Err(kube::runtime::controller::Error::ObjectNotFound(_)) => {}
+                Err(kube::runtime::controller::Error::ObjectNotFound(gone)) => context.went_well(&gone.to_string()),
                 Err(error) => tracing::warn!(%kind, %error, "watch failed"),
             }
             std::future::ready(())

@@ -206,7 +206,6 @@ managers_are_small() {
 
 # Verbs granted and never seen in the audit log are named here, each with its reason.
 UNUSED_REASONS=(
-  "capn persistentvolumeclaims delete: the StatefulSet's own retention policy is often faster"
   "capn events patch: an event that comes again is counted up"
   "capk events patch: an event that comes again is counted up"
   "capk kubevirtclusters patch: takes off the finalizer that the Go provider put there"

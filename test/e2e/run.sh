@@ -65,6 +65,7 @@ check "no container of the control plane has restarted" no_restarts
 check "faults of control planes are conditions and Events" control_planes_with_faults
 check "and heal once they are mended" control_planes_heal
 check "NodePort and LoadBalancer endpoints, three etcd members" control_planes_of_other_shapes
+check "a deleted StatefulSet of etcd costs no data" store_outlives_its_stateful_set
 check "one of three members can be lost" member_of_three_is_lost
 check "managers hold at most 30 MiB together" managers_are_small
 check "deletion leaves nothing behind" nothing_left

@@ -32,6 +32,15 @@ answers_through_endpoint() {
     kubectl --kubeconfig "$(dirname "$KUBECONFIG")/$1.kubeconfig" get --raw /readyz --request-timeout 5s
 }
 
+# What a person may do by mistake: the volume stays, and with it everything that the tenant holds.
+store_outlives_its_stateful_set() {
+  balanced create configmap kept >/dev/null
+  quiet kubectl -n "$NAMESPACE" delete statefulset balanced-etcd --cascade foreground --timeout 120s
+  wait_for 120 "the store of balanced" balanced get configmap kept --request-timeout 5s
+}
+
+balanced() { kubectl --kubeconfig "$(dirname "$KUBECONFIG")/balanced.kubeconfig" "$@"; }
+
 # One of three members: the others keep the store, and it joins them again.
 member_of_three_is_lost() {
   local old

@@ -6,7 +6,7 @@ mod status;
 mod validate;
 
 use crate::calls::CallError;
-use crate::controller::{Context, Scope, Unfinished, again, owner_cluster, paused, reference};
+use crate::controller::{Context, Scope, Unfinished, again, owner_cluster, paused, reference, release};
 use capn_api::{
     KubevirtCluster,
     cluster_api::{Cluster, MANAGED_BY_ANNOTATION},
@@ -70,7 +70,8 @@ async fn reconcile(object: Arc<KubevirtCluster>, ctx: Arc<Context>) -> Result<Ac
     let outcome = if let Some(why) = paused(object.as_ref(), cluster.as_ref()) {
         Outcome::Paused(why)
     } else if object.metadata.deletion_timestamp.is_some() {
-        release(&ctx, &object).await.map_err(failed)?;
+        // Nothing of ours has to be cleaned up; the Go provider took hold of its objects.
+        release(&ctx, object.as_ref(), FINALIZER).await.map_err(failed)?;
         return Ok(Action::await_change());
     } else {
         match cluster {
@@ -94,9 +95,4 @@ async fn reconcile(object: Arc<KubevirtCluster>, ctx: Arc<Context>) -> Result<Ac
     let status = |object: &KubevirtCluster| status::status(object, &outcome, now);
     ctx.calls.put_status(object.as_ref(), status).await.map_err(failed)?;
     Ok(again(None, now, &ObjectRef::from_obj(object.as_ref()).to_string()))
-}
-
-/// Lets go of an object that the Go provider took hold of; nothing of ours has to be cleaned up.
-async fn release(ctx: &Context, object: &KubevirtCluster) -> Result<(), CallError> {
-    crate::controller::release(&ctx.calls, object, FINALIZER).await
 }

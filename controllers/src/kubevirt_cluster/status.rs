@@ -3,8 +3,8 @@
 use super::validate::ValidateError;
 use crate::calls::{CallError, Calls};
 use capn_api::{
-    ConditionStatus, KubevirtCluster,
-    condition::{Verdict, conditions, find},
+    KubevirtCluster,
+    condition::{Verdict, conditions},
     kubevirt_cluster::{Initialization, KubevirtClusterStatus, condition},
 };
 use jiff::Timestamp;
@@ -57,15 +57,7 @@ fn ready(outcome: &Outcome, old: &KubevirtClusterStatus) -> Verdict {
             "waiting for the Cluster to own this object: spec.infrastructureRef of the Cluster must name it".into(),
         ),
         Outcome::Failed(error) => no(error.reason(), error.to_string()),
-        Outcome::Paused(_) => match find(&old.conditions, condition::READY) {
-            Some(old) => Verdict::new(condition::READY, old.status, old.reason.clone(), old.message.clone()),
-            None => Verdict::new(
-                condition::READY,
-                ConditionStatus::Unknown,
-                "NotYetKnown",
-                "not looked at yet",
-            ),
-        },
+        Outcome::Paused(_) => Verdict::kept(&old.conditions, condition::READY),
     }
 }
 

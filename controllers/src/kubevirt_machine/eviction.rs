@@ -23,39 +23,52 @@ pub(crate) enum Eviction {
     InstanceDeleted(String),
 }
 
-/// The node of the management cluster that an instance is asked to leave, if that is left to us.
-pub(crate) fn asked(vmi: &VirtualMachineInstance) -> Option<&str> {
-    let strategy = vmi.spec.0.get("evictionStrategy").and_then(serde_json::Value::as_str);
-    let node = vmi.status.as_ref()?.evacuation_node_name.as_str();
-    (strategy == Some("External") && !node.is_empty() && vmi.metadata.deletion_timestamp.is_none()).then_some(node)
+/// An eviction that is left to us.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    instance: &'a VirtualMachineInstance,
+    /// The node of the management cluster that the instance shall leave.
+    host: &'a str,
 }
 
-/// Goes on with an eviction. `node` is the Node in the tenant to drain, None when nothing runs on it.
+/// Whether an instance is asked to leave its node, and that is left to us.
+pub(crate) fn asked(instance: &VirtualMachineInstance) -> Option<Asked<'_>> {
+    let strategy = instance
+        .spec
+        .0
+        .get("evictionStrategy")
+        .and_then(serde_json::Value::as_str);
+    let host = instance.status.as_ref()?.evacuation_node_name.as_str();
+    let ours = strategy == Some("External") && !host.is_empty() && instance.metadata.deletion_timestamp.is_none();
+    ours.then_some(Asked { instance, host })
+}
+
+/// Goes on with an eviction. `drain` is the tenant, if it can be reached, and its Node to drain;
+/// None when nothing runs on it.
 ///
 /// # Errors
 /// When a call to the management cluster fails. A tenant that fails is drained until the time is over.
 pub(crate) async fn evict(
     calls: &Calls,
     object: &mut KubevirtMachine,
-    vmi: &VirtualMachineInstance,
+    asked: Asked<'_>,
     drain: Option<(Option<Calls>, &str)>,
     now: Timestamp,
 ) -> Result<Eviction, CallError> {
-    let host = asked(vmi).unwrap_or_default();
+    let host = asked.host;
     if let Some((tenant, node)) = drain {
         let until = match until(object) {
             Some(until) => until,
             None => {
                 let until = now + GRACE;
-                let marks = json!({DRAIN_UNTIL_ANNOTATION: until.to_string(), CORDONED_ANNOTATION: "true"});
-                *object = annotate(calls, object, marks).await?;
+                *object = annotate(calls, object, json!({DRAIN_UNTIL_ANNOTATION: until.to_string()})).await?;
                 until
             }
         };
         if now < until {
             let left = match tenant {
                 None => Some("the tenant's API server cannot be reached".to_owned()),
-                Some(tenant) => self::drain(&tenant, node)
+                Some(tenant) => self::drain(calls, object, &tenant, node)
                     .await
                     .unwrap_or_else(|error| Some(error.to_string())),
             };
@@ -66,8 +79,8 @@ pub(crate) async fn evict(
             }
         }
     }
-    calls.delete(vmi).await?;
-    if object.annotations().contains_key(DRAIN_UNTIL_ANNOTATION) {
+    calls.delete(asked.instance).await?;
+    if until(object).is_some() {
         *object = annotate(calls, object, json!({DRAIN_UNTIL_ANNOTATION: null})).await?;
     }
     Ok(Eviction::InstanceDeleted(format!(
@@ -75,7 +88,8 @@ pub(crate) async fn evict(
     )))
 }
 
-/// Uncordons the Node of a machine that is back after an eviction, or whose eviction was called off.
+/// Ends the eviction of a machine that is back, or whose eviction was called off: its Node is
+/// uncordoned, unless it was not we who had cordoned it.
 ///
 /// # Errors
 /// When a call fails; it is tried again.
@@ -83,9 +97,11 @@ pub(crate) async fn settle(
     calls: &Calls,
     object: &mut KubevirtMachine,
     tenant: &Calls,
-    node: &str,
+    name: &str,
 ) -> Result<(), CallError> {
-    if let Some(node) = tenant.get::<Node>(None, node).await? {
+    if cordoned(object)
+        && let Some(node) = tenant.get::<Node>(None, name).await?
+    {
         cordon(tenant, &node, false).await?;
     }
     let marks = json!({DRAIN_UNTIL_ANNOTATION: null, CORDONED_ANNOTATION: null});
@@ -93,8 +109,13 @@ pub(crate) async fn settle(
     Ok(())
 }
 
-/// Whether a Node of this machine may be cordoned by us.
-pub(crate) fn cordoned(object: &KubevirtMachine) -> bool {
+/// Whether a machine bears marks of an eviction.
+pub(crate) fn begun(object: &KubevirtMachine) -> bool {
+    cordoned(object) || object.annotations().contains_key(DRAIN_UNTIL_ANNOTATION)
+}
+
+/// Whether we have cordoned its Node, or were about to.
+fn cordoned(object: &KubevirtMachine) -> bool {
     object.annotations().contains_key(CORDONED_ANNOTATION)
 }
 
@@ -113,11 +134,21 @@ async fn annotate(
 }
 
 /// One try to empty a Node; says what is left on it.
-async fn drain(tenant: &Calls, name: &str) -> Result<Option<String>, CallError> {
+async fn drain(
+    calls: &Calls,
+    object: &mut KubevirtMachine,
+    tenant: &Calls,
+    name: &str,
+) -> Result<Option<String>, CallError> {
     let Some(node) = tenant.get::<Node>(None, name).await? else {
         return Ok(None);
     };
-    cordon(tenant, &node, true).await?;
+    if !unschedulable(&node) {
+        if !cordoned(object) {
+            *object = annotate(calls, object, json!({CORDONED_ANNOTATION: "true"})).await?;
+        }
+        cordon(tenant, &node, true).await?;
+    }
     let pods = tenant.pods_of_node(name).await?;
     let mut left = Vec::new();
     for pod in pods.iter().filter(|pod| leaves(pod)) {
@@ -135,12 +166,15 @@ async fn drain(tenant: &Calls, name: &str) -> Result<Option<String>, CallError> 
 }
 
 async fn cordon(tenant: &Calls, node: &Node, cordoned: bool) -> Result<(), CallError> {
-    let is = node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true);
-    if is != cordoned {
+    if unschedulable(node) != cordoned {
         let patch = json!({"spec": {"unschedulable": cordoned.then_some(true)}});
         tenant.merge(&patch, node).await?;
     }
     Ok(())
+}
+
+fn unschedulable(node: &Node) -> bool {
+    node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true)
 }
 
 /// Whether a pod has to leave a Node that is drained: not those of DaemonSets, which come back at
@@ -172,30 +206,16 @@ mod tests {
 
     #[test]
     fn only_an_eviction_that_is_left_to_us_is_ours() {
+        let host = |value| asked(&vmi(value)).map(|asked| asked.host.to_owned());
+        let spec = |strategy: &str| json!({"evictionStrategy": strategy});
         let status = json!({"evacuationNodeName": "node-1"});
-        assert_eq!(
-            asked(&vmi(
-                json!({"spec": {"evictionStrategy": "External"}, "status": status})
-            )),
-            Some("node-1")
-        );
-        assert_eq!(
-            asked(&vmi(
-                json!({"spec": {"evictionStrategy": "LiveMigrate"}, "status": status})
-            )),
-            None
-        );
-        assert_eq!(
-            asked(&vmi(json!({"spec": {"evictionStrategy": "External"}, "status": {}}))),
-            None
-        );
+        let evicted = json!({"spec": spec("External"), "status": status});
+        assert_eq!(host(evicted).as_deref(), Some("node-1"));
+        assert_eq!(host(json!({"spec": spec("LiveMigrate"), "status": status})), None);
+        assert_eq!(host(json!({"spec": spec("External"), "status": {}})), None);
         let going = json!({"name": "vm", "deletionTimestamp": "2026-01-01T00:00:00Z"});
-        assert_eq!(
-            asked(&vmi(
-                json!({"metadata": going, "spec": {"evictionStrategy": "External"}, "status": status})
-            )),
-            None
-        );
+        let gone = json!({"metadata": going, "spec": spec("External"), "status": status});
+        assert_eq!(host(gone), None);
     }
 
     #[test]

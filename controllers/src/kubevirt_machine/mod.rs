@@ -178,15 +178,16 @@ impl Pass<'_> {
         })
     }
 
+    /// The Node that Cluster API's core has matched with the machine.
+    fn matched(&self) -> Option<&str> {
+        let status = self.observed.machine.as_ref()?.status.as_ref()?;
+        Some(&status.node_ref.as_ref()?.name)
+    }
+
     /// Whether the Node is there. Cluster API's core says so once it has matched it; until then
     /// the tenant is asked.
     async fn registration(&self, cluster: &str) -> Result<Registration, CallError> {
-        let machine = self
-            .observed
-            .machine
-            .as_ref()
-            .and_then(|machine| machine.status.as_ref());
-        if machine.is_some_and(|status| status.node_ref.is_some()) {
+        if self.matched().is_some() {
             return Ok(Registration::Done);
         }
         let namespace = self.object.namespace().unwrap_or_default();
@@ -201,8 +202,8 @@ impl Pass<'_> {
     async fn eviction(&mut self, cluster: &str, state: &State, now: Timestamp) -> Result<Option<Eviction>, CallError> {
         let calls = &self.ctx.calls;
         let runs = matches!(state, State::Running { .. });
-        let asked = self.observed.vmi.as_ref().filter(|vmi| eviction::asked(vmi).is_some());
-        let back = runs && asked.is_none() && eviction::cordoned(&self.object);
+        let asked = self.observed.vmi.as_ref().and_then(eviction::asked);
+        let back = runs && asked.is_none() && eviction::begun(&self.object);
         if asked.is_none() && !back {
             return Ok(None);
         }
@@ -210,17 +211,12 @@ impl Pass<'_> {
             .nodes
             .tenant(calls, &self.object.namespace().unwrap_or_default(), cluster)
             .await?;
-        let matched = self
-            .observed
-            .machine
-            .as_ref()
-            .and_then(|machine| Some(machine.status.as_ref()?.node_ref.as_ref()?.name.clone()));
-        let node = matched.unwrap_or_else(|| self.object.name_any());
+        let node = self.matched().map_or_else(|| self.object.name_any(), str::to_owned);
         match (asked, tenant) {
-            (Some(vmi), tenant) => {
+            (Some(asked), tenant) => {
                 // What does not run has nothing to be drained.
                 let drain = runs.then_some((tenant, node.as_str()));
-                eviction::evict(calls, &mut self.object, vmi, drain, now)
+                eviction::evict(calls, &mut self.object, asked, drain, now)
                     .await
                     .map(Some)
             }
@@ -239,7 +235,7 @@ impl Pass<'_> {
         if let Some(waiting) = apply::delete(calls, &self.object, &self.observed).await? {
             return Ok(Some(waiting));
         }
-        crate::controller::release(calls, &self.object, FINALIZER).await?;
+        crate::controller::release(self.ctx, &self.object, FINALIZER).await?;
         Ok(None)
     }
 
@@ -280,7 +276,7 @@ impl Pass<'_> {
             }
             Outcome::NotYet(waiting) if waiting.needs_person() => {
                 warn(waiting.reason(), &waiting.to_string()).await;
-                return Ok(again(Some(now + SignedDuration::from_secs(60)), now, &key));
+                return Ok(again(Some(now + SignedDuration::from_secs(15)), now, &key));
             }
             Outcome::Made {
                 state:

@@ -100,7 +100,7 @@ fn provisioned_verdict(outcome: &Outcome, old: &KubevirtMachineStatus) -> Verdic
         Outcome::Failed(error) if find(&old.conditions, type_).is_none() => {
             Verdict::new(type_, ConditionStatus::Unknown, "ReadFailed", error.to_string())
         }
-        Outcome::Paused(_) | Outcome::Failed(_) => kept(old, type_),
+        Outcome::Paused(_) | Outcome::Failed(_) => Verdict::kept(&old.conditions, type_),
     }
 }
 
@@ -130,7 +130,7 @@ fn bootstrapped(outcome: &Outcome, old: &KubevirtMachineStatus) -> Verdict {
         },
         Outcome::Deleting(what) => Verdict::new(type_, false, "Deleting", what.clone()),
         _ => match find(&old.conditions, type_) {
-            Some(_) => kept(old, type_),
+            Some(_) => Verdict::kept(&old.conditions, type_),
             None => Verdict::new(type_, false, "WaitingForVM", "waiting for the VM to run"),
         },
     }
@@ -177,12 +177,5 @@ fn ready(verdicts: &[Verdict]) -> Verdict {
             ..part.clone()
         },
         None => Verdict::new(condition::READY, true, "Ready", ""),
-    }
-}
-
-fn kept(old: &KubevirtMachineStatus, type_: &'static str) -> Verdict {
-    match find(&old.conditions, type_) {
-        Some(old) => Verdict::new(type_, old.status, old.reason.clone(), old.message.clone()),
-        None => Verdict::new(type_, ConditionStatus::Unknown, "NotYetKnown", "not looked at yet"),
     }
 }

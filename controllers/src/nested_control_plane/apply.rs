@@ -12,6 +12,7 @@ use capn_api::{
     common::ApiEndpoint,
     nested_control_plane,
 };
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use serde_json::json;
 use std::marker::PhantomData;
@@ -45,6 +46,7 @@ pub(crate) async fn network(
 /// Applies the second wave.
 pub(crate) async fn workloads(
     calls: &Calls,
+    tenant: &Tenant,
     wanted: Workloads<Prepared>,
     live: &Observed,
 ) -> Result<Workloads<Applied>, CallError> {
@@ -55,9 +57,15 @@ pub(crate) async fn workloads(
         control_plane_budget,
         stage: _,
     } = wanted;
+    let control_plane = async {
+        match control_plane.filter(|_| !waits_for_store(tenant, live)) {
+            Some(wanted) => calls.put(&wanted, live.control_plane.as_ref()).await.map(Some),
+            None => Ok(None),
+        }
+    };
     let (etcd, control_plane, etcd_budget, control_plane_budget) = try_join!(
         calls.put(&etcd, live.etcd.as_ref()),
-        calls.put(&control_plane, live.control_plane.as_ref()),
+        control_plane,
         put_or_delete(calls, etcd_budget, &live.etcd_budget),
         put_or_delete(calls, control_plane_budget, &live.control_plane_budget),
     )?;
@@ -151,5 +159,17 @@ pub(crate) fn authorities_mark(authorities: &super::keys::Authorities) -> String
 
 /// Whether the workloads of a tenant are there already, so that it needs no turn to start.
 pub(crate) fn started(tenant: &Tenant, live: &Observed) -> bool {
-    tenant.initialized || live.control_plane.is_some()
+    tenant.initialized || live.etcd.is_some() || live.control_plane.is_some()
+}
+
+/// Whether the store of a new tenant has no Node yet, be it for want of a volume or of room. API
+/// servers without a store end again and again, and are backed off for minutes when it comes.
+fn waits_for_store(tenant: &Tenant, live: &Observed) -> bool {
+    let quorum = usize::try_from(tenant.etcd.replicas / 2 + 1).unwrap_or_default();
+    let placed = live.etcd_pods.iter().filter(|pod| placed(pod)).count();
+    !tenant.has_run && live.control_plane.is_none() && placed < quorum
+}
+
+fn placed(pod: &Pod) -> bool {
+    pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
 }

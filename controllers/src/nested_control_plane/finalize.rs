@@ -1,13 +1,13 @@
 //! Deletion: everything of a tenant goes, in an order that lets what is left be seen; volumes by
 //! the field for it; Secrets that a person brought stay.
 
-use super::build;
 use super::names::Names;
 use super::observe::Observed;
 use crate::calls::{CallError, Calls, Object};
 use capn_api::{
     NestedControlPlane,
     cluster_api::{CLUSTER_NAME_LABEL, CONTROL_PLANE_LABEL, Cluster, Machine},
+    nested_control_plane::{NestedControlPlaneSpec, RetentionPolicy},
 };
 use kube::ResourceExt;
 
@@ -41,12 +41,7 @@ pub(crate) async fn finalize(
     if observed.etcd.is_some() {
         return Ok(Some("waiting for etcd's StatefulSet to go".into()));
     }
-    let etcd = ncp.spec.datastore.clone().unwrap_or_default().etcd.unwrap_or_default();
-    if build::deletes_claims(
-        etcd.persistent_volume_claim_retention_policy
-            .unwrap_or_default()
-            .when_deleted,
-    ) {
+    if deletes_claims(&ncp.spec) {
         for claim in &observed.claims {
             calls.delete(claim).await?;
         }
@@ -93,6 +88,13 @@ async fn workers(calls: &Calls, ncp: &NestedControlPlane, names: &Names) -> Resu
             machine.name_any()
         )
     }))
+}
+
+/// Whether the volumes go with the control plane.
+pub(crate) fn deletes_claims(spec: &NestedControlPlaneSpec) -> bool {
+    let etcd = spec.datastore.as_ref().and_then(|datastore| datastore.etcd.as_ref());
+    let retention = etcd.and_then(|etcd| etcd.persistent_volume_claim_retention_policy.as_ref());
+    retention.is_none_or(|retention| retention.when_deleted == RetentionPolicy::Delete)
 }
 
 fn left(what: &str, pods: &[k8s_openapi::api::core::v1::Pod]) -> Option<String> {

@@ -245,14 +245,11 @@ impl Pass<'_> {
         )
         .await?;
         let wanted = build::workloads(&tenant, &addresses, &apply::authorities_mark(&authorities));
-        let workloads = apply::workloads(calls, wanted, &self.observed)
+        let workloads = apply::workloads(calls, &tenant, wanted, &self.observed)
             .await
             .map_err(Error::Apply)?;
-        let serves = workloads
-            .control_plane
-            .status
-            .as_ref()
-            .is_some_and(|s| s.ready_replicas.unwrap_or(0) > 0);
+        let status = workloads.control_plane.as_ref().and_then(|made| made.status.as_ref());
+        let serves = status.is_some_and(|status| status.ready_replicas.unwrap_or(0) > 0);
         let own = apply::Own {
             endpoint: addresses.published.clone(),
             store_initialized: serves,
@@ -264,7 +261,7 @@ impl Pass<'_> {
             Ok(false)
         };
         Ok(Outcome::Applied {
-            control_plane: Box::new(workloads.control_plane),
+            control_plane: workloads.control_plane.map(Box::new),
             published: addresses.published.is_some(),
             again: [rollout, self.observed.storage_due]
                 .into_iter()
@@ -330,7 +327,7 @@ impl Pass<'_> {
         self.own
             .tenants
             .forget(self.ncp.metadata.uid.as_deref().unwrap_or_default());
-        crate::controller::release(calls, &self.ncp, nested_control_plane::FINALIZER)
+        crate::controller::release(self.ctx, &self.ncp, nested_control_plane::FINALIZER)
             .await
             .map_err(Error::Apply)?;
         Ok(None)
@@ -346,6 +343,7 @@ impl Pass<'_> {
             now,
         } = self;
         let status = |ncp: &NestedControlPlane| status::status(ncp, names, &observed, &outcome, now);
+        // Before it is written, because that wakes those that wait for a turn.
         own.turns.settle(&ncp, &status(&ncp));
         let written = ctx.calls.put_status(&ncp, status).await;
         let status = written.map_err(|error| Unfinished::from(&error))?;

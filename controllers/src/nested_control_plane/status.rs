@@ -7,8 +7,8 @@ use super::names::{CONTROL_PLANE, Names, VERSION_ANNOTATION};
 use super::observe::Observed;
 use super::versions;
 use capn_api::{
-    ConditionStatus, NestedControlPlane,
-    condition::{self, Verdict, conditions},
+    NestedControlPlane,
+    condition::{Verdict, conditions},
     nested_control_plane::{Initialization, NestedControlPlaneStatus, VersionStatus, condition as types, reason},
 };
 use jiff::Timestamp;
@@ -32,9 +32,10 @@ pub(crate) enum Outcome {
     WaitingForAddress,
     /// Others are starting.
     WaitingForTurn,
-    /// Applied; `seeded` once the tenant holds what workers join by.
+    /// Applied; `seeded` once the tenant holds what workers join by. No Deployment yet while the
+    /// store of a new tenant has no Node.
     Applied {
-        control_plane: Box<Deployment>,
+        control_plane: Option<Box<Deployment>>,
         published: bool,
         /// When the next certificate or a wanted rollout is due.
         again: Timestamp,
@@ -55,10 +56,18 @@ pub(crate) fn status(
 ) -> NestedControlPlaneStatus {
     let old = ncp.status.clone().unwrap_or_default();
     let deployment = match outcome {
-        Outcome::Applied { control_plane, .. } => Some(control_plane.as_ref()),
+        Outcome::Applied { control_plane, .. } => control_plane.as_deref(),
         _ => observed.control_plane.as_ref(),
     };
-    let counts = Counts::of(deployment);
+    let counts = match (deployment, outcome) {
+        (Some(deployment), _) => Counts::of(deployment),
+        // Its pods wait for the store.
+        (None, Outcome::Applied { .. }) => Counts {
+            wanted: ncp.spec.replicas,
+            ..Counts::default()
+        },
+        (None, _) => Counts::default(),
+    };
     let seeded = matches!(outcome, Outcome::Applied { seeded: true, .. });
     let initialized = seeded || super::validate::initialized(ncp);
     let versions = serving(&observed.pods, &old, seeded);
@@ -98,10 +107,7 @@ struct Counts {
 }
 
 impl Counts {
-    fn of(deployment: Option<&Deployment>) -> Self {
-        let Some(deployment) = deployment else {
-            return Self::default();
-        };
+    fn of(deployment: &Deployment) -> Self {
         let status = deployment.status.clone().unwrap_or_default();
         Self {
             wanted: deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1),
@@ -198,7 +204,7 @@ fn available(
             "WaitingForCluster",
             "waiting for the Cluster to own this object: spec.controlPlaneRef of the Cluster must name it".into(),
         ),
-        Outcome::Paused(_) => kept(old, types::AVAILABLE),
+        Outcome::Paused(_) => Verdict::kept(&old.conditions, types::AVAILABLE),
         Outcome::Deleting(what) => new(false, "Deleting", what.clone()),
         Outcome::WaitingForAddress => new(
             false,
@@ -261,20 +267,7 @@ fn certificates(outcome: &Outcome, old: &NestedControlPlaneStatus) -> Verdict {
             error.to_string(),
         ),
         (Outcome::Applied { .. }, _) => Verdict::new(types::CERTIFICATES_VALID, true, "Valid", ""),
-        _ => kept(old, types::CERTIFICATES_VALID),
-    }
-}
-
-/// The condition as it was, or Unknown when there was none.
-fn kept(old: &NestedControlPlaneStatus, type_: &'static str) -> Verdict {
-    match condition::find(&old.conditions, type_) {
-        Some(old) => Verdict {
-            type_,
-            status: old.status,
-            reason: old.reason.clone().into(),
-            message: old.message.clone(),
-        },
-        None => Verdict::new(type_, ConditionStatus::Unknown, "NotYetKnown", "not looked at yet"),
+        _ => Verdict::kept(&old.conditions, types::CERTIFICATES_VALID),
     }
 }
 

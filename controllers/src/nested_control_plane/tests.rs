@@ -76,6 +76,7 @@ fn built(spec: &Value) -> Value {
         "certificates": format!("{:?}", tenant.certificates),
         "addons": format!("{:?}", tenant.addons),
         "hosts": addresses.hosts,
+        "deletesClaims": super::finalize::deletes_claims(&ncp(spec.clone()).spec),
     })
 }
 
@@ -97,7 +98,7 @@ fn several_replicas_get_budgets_and_spread_over_nodes() {
     let tenant = tenant(spec);
     let workloads = build::workloads(&tenant, &reached(&tenant), "authorities");
     insta::assert_yaml_snapshot!("budgets", [workloads.etcd_budget, workloads.control_plane_budget]);
-    let template = workloads.control_plane.spec.unwrap().template.spec.unwrap();
+    let template = workloads.control_plane.unwrap().spec.unwrap().template.spec.unwrap();
     assert_eq!(
         template.topology_spread_constraints.unwrap()[0].topology_key,
         "kubernetes.io/hostname"
@@ -125,7 +126,7 @@ fn a_persons_flag_replaces_ours_and_the_rest_stays() {
     ]}});
     let tenant = tenant(spec);
     let workloads = build::workloads(&tenant, &reached(&tenant), "");
-    let pod = workloads.control_plane.spec.unwrap().template.spec.unwrap();
+    let pod = workloads.control_plane.unwrap().spec.unwrap().template.spec.unwrap();
     let args = pod.init_containers.unwrap()[0].args.clone().unwrap();
     let named = |name: &str| args.iter().filter(|arg| arg.starts_with(&format!("--{name}="))).count();
     assert_eq!(

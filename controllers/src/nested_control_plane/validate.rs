@@ -10,7 +10,6 @@ use capn_api::{
     common::ApiEndpoint,
     nested_control_plane::{
         Addon, Argument, Component, DEFAULT_IMAGE_REPOSITORY, DEFAULT_PORT, EndpointType, ExtraVolume, PodTemplate,
-        RetentionPolicy,
     },
 };
 use ipnet::IpNet;
@@ -89,7 +88,6 @@ pub(crate) struct Etcd {
     pub(crate) replicas: i32,
     pub(crate) size: Quantity,
     pub(crate) storage_class_name: Option<String>,
-    pub(crate) retention: RetentionPolicy,
     pub(crate) part: Part,
 }
 
@@ -216,10 +214,6 @@ pub(crate) fn validate(ncp: &NestedControlPlane, cluster: &Cluster) -> Result<Te
             replicas: etcd.replicas,
             size: storage.size.unwrap_or_else(|| Quantity("5Gi".into())),
             storage_class_name: storage.storage_class_name,
-            retention: etcd
-                .persistent_volume_claim_retention_policy
-                .unwrap_or_default()
-                .when_deleted,
             part: Part {
                 image: etcd.image.unwrap_or_else(|| image("etcd", images.etcd)),
                 resources: etcd.resources,

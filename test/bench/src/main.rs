@@ -64,7 +64,8 @@ async fn main() -> Result<(), Failure> {
 }
 
 async fn boot(tenants: &Tenants, bare: &bare::Bare, runs: usize) -> Result<(), Failure> {
-    let (mut bares, mut ready, mut dynamic, mut volumes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut bares, mut ready, mut dynamic) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut bound, mut placed) = (Vec::new(), Vec::new());
     tenants.remove(&["bench-model".into()]).await?;
     for run in 0..runs {
         bares.push(bare.start().await?);
@@ -74,32 +75,35 @@ async fn boot(tenants: &Tenants, bare: &bare::Bare, runs: usize) -> Result<(), F
         let name = format!("bench-dynamic-{run}");
         let started = tenants.start(&name, Volume::Dynamic).await?;
         dynamic.push(started.took);
-        volumes.push(started.volume);
+        bound.push(started.volume.bound);
+        placed.push(started.volume.placed);
         tenants.remove(&[name]).await?;
         println!(
-            "run {}: bare {}, volume there {}, dynamic volume {} of which the volume {}",
+            "run {}: bare {}, volume there {}, dynamic volume {} of which the volume {} (bound after {})",
             run + 1,
             last(&bares),
             last(&ready),
             last(&dynamic),
-            last(&volumes)
+            last(&placed),
+            last(&bound)
         );
     }
     println!("bare start                       {}", spread(&bares));
     println!("tenant, volume there             {}", spread(&ready));
     println!("tenant, dynamic volume           {}", spread(&dynamic));
-    println!("of which the volume              {}", spread(&volumes));
-    let bare = median(&bares);
-    let waits: Vec<_> = dynamic
-        .iter()
-        .zip(&volumes)
-        .map(|(all, volume)| all.saturating_sub(*volume))
-        .collect();
-    println!(
-        "ratio without the volume's time  {:.2}",
-        median(&waits).as_secs_f64() / bare.as_secs_f64()
-    );
-    println!("ratio {:.2}", median(&ready).as_secs_f64() / bare.as_secs_f64());
+    println!("of which the volume              {}", spread(&placed));
+    println!("    until it was bound           {}", spread(&bound));
+    let ratio = |times: &[Duration]| median(times).as_secs_f64() / median(&bares).as_secs_f64();
+    let without = |volume: &[Duration]| {
+        let rest = dynamic
+            .iter()
+            .zip(volume)
+            .map(|(all, volume)| all.saturating_sub(*volume));
+        ratio(&rest.collect::<Vec<_>>())
+    };
+    println!("ratio without the volume's time  {:.2}", without(&placed));
+    println!("    until it was bound           {:.2}", without(&bound));
+    println!("ratio {:.2}", ratio(&ready));
     Ok(())
 }
 

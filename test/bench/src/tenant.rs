@@ -40,8 +40,17 @@ pub(crate) struct Started {
     pub(crate) name: String,
     /// From the creation of Cluster and control plane to /readyz through the admin kubeconfig.
     pub(crate) took: Duration,
-    /// From the claim to its volume.
-    pub(crate) volume: Duration,
+    /// What a dynamic volume took of it.
+    pub(crate) volume: VolumeTime,
+}
+
+/// Time that a dynamic volume takes, from its claim.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct VolumeTime {
+    /// Until it is bound.
+    pub(crate) bound: Duration,
+    /// Until the scheduler, which looks once a second, has seen that and places the pod.
+    pub(crate) placed: Duration,
 }
 
 /// Makes and removes tenants.
@@ -93,8 +102,8 @@ impl Tenants {
             .create(&PostParams::default(), &control_plane)
             .await?;
         let (took, volume) = match volume {
-            Volume::Ready => (self.answers(name, begun).await?, Duration::ZERO),
-            Volume::Dynamic => tokio::try_join!(self.answers(name, begun), self.bound(name))?,
+            Volume::Ready => (self.answers(name, begun).await?, VolumeTime::default()),
+            Volume::Dynamic => tokio::try_join!(self.answers(name, begun), self.volume_time(name))?,
         };
         Ok(Started {
             name: name.to_owned(),
@@ -120,10 +129,9 @@ impl Tenants {
         Ok(begun.elapsed())
     }
 
-    /// Time from the claim to its volume.
-    async fn bound(&self, name: &str) -> Result<Duration, Failure> {
-        let claim = format!("data-{name}-etcd-0");
-        let claims = self.api::<PersistentVolumeClaim>();
+    /// How long the volume of a tenant that starts takes.
+    async fn volume_time(&self, name: &str) -> Result<VolumeTime, Failure> {
+        let (claims, claim) = (self.api::<PersistentVolumeClaim>(), format!("data-{name}-etcd-0"));
         self.until(name, || async { Ok(claims.get_opt(&claim).await?) }).await?;
         let begun = Instant::now();
         self.until(name, || async {
@@ -132,7 +140,16 @@ impl Tenants {
             Ok((phase.as_deref() == Some("Bound")).then_some(()))
         })
         .await?;
-        Ok(begun.elapsed())
+        let bound = begun.elapsed();
+        let (pods, pod) = (self.api::<Pod>(), format!("{name}-etcd-0"));
+        self.until(name, || async {
+            Ok(pods.get_opt(&pod).await?.and_then(|pod| pod.spec?.node_name))
+        })
+        .await?;
+        Ok(VolumeTime {
+            bound,
+            placed: begun.elapsed(),
+        })
     }
 
     /// A volume that is there before the claim.

@@ -224,6 +224,7 @@ impl Workload {
         }]);
         let mut spec = self.template.spec.clone();
         if let Some(spec) = &mut spec {
+            spec.node_name = Some("played".to_owned());
             spec.volumes
                 .get_or_insert_default()
                 .extend(self.claims.iter().map(|claim| Volume {

@@ -48,6 +48,18 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// Takes part in a leader election in the test's namespace.
+    #[must_use]
+    pub fn candidate(self, world: &World) -> Self {
+        let namespace = format!("--leader-election-namespace={}", world.namespace);
+        Self {
+            args: vec!["--leader-elect".into(), namespace],
+            ..self
+        }
+    }
+}
+
 /// A manager that runs; killed when this is dropped.
 #[derive(Debug)]
 pub struct Manager {

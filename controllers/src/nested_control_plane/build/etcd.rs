@@ -6,7 +6,6 @@ use crate::nested_control_plane::{
     names::{ETCD, ETCD_CLIENT_PORT, ETCD_HEALTH_PORT, ETCD_PEER_PORT},
     validate::Tenant,
 };
-use capn_api::nested_control_plane::RetentionPolicy;
 use k8s_openapi::{
     api::{
         apps::v1::{StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec},
@@ -78,7 +77,9 @@ pub(super) fn stateful_set(tenant: &Tenant, authorities: &str) -> StatefulSet {
             // Members find each other only when all of them start.
             pod_management_policy: Some("Parallel".into()),
             persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
-                when_deleted: Some(format!("{:?}", etcd.retention)),
+                // Volumes go by `finalize` alone: no mistake with the StatefulSet takes a tenant's
+                // data, and its controller does not write to claims while they are being bound.
+                when_deleted: Some("Retain".into()),
                 when_scaled: Some("Retain".into()),
             }),
             replicas: Some(etcd.replicas),
@@ -155,9 +156,4 @@ fn port(name: &str, port: i32) -> ContainerPort {
         protocol: Some("TCP".into()),
         ..ContainerPort::default()
     }
-}
-
-/// Whether the volumes go with the control plane.
-pub(crate) fn deletes_claims(retention: RetentionPolicy) -> bool {
-    retention == RetentionPolicy::Delete
 }

@@ -7,8 +7,6 @@ mod etcd;
 mod pod;
 mod services;
 
-pub(crate) use etcd::deletes_claims;
-
 use super::{addresses::Addresses, validate::Tenant};
 use k8s_openapi::{
     api::{
@@ -40,7 +38,8 @@ pub(crate) struct Network<Stage> {
 #[derive(Clone, Debug)]
 pub(crate) struct Workloads<Stage> {
     pub(crate) etcd: StatefulSet,
-    pub(crate) control_plane: Deployment,
+    /// Not applied while the store of a new tenant has no Node.
+    pub(crate) control_plane: Option<Deployment>,
     /// Wanted with more than one member.
     pub(crate) etcd_budget: Option<PodDisruptionBudget>,
     /// Wanted with more than one replica.
@@ -63,7 +62,7 @@ pub(crate) fn network(tenant: &Tenant) -> Network<Prepared> {
 pub(crate) fn workloads(tenant: &Tenant, addresses: &Addresses, authorities: &str) -> Workloads<Prepared> {
     Workloads {
         etcd: etcd::stateful_set(tenant, authorities),
-        control_plane: control_plane::deployment(tenant, addresses, authorities),
+        control_plane: Some(control_plane::deployment(tenant, addresses, authorities)),
         etcd_budget: (tenant.etcd.replicas > 1).then(|| budget::budget(tenant, super::names::ETCD)),
         control_plane_budget: (tenant.replicas > 1).then(|| budget::budget(tenant, super::names::CONTROL_PLANE)),
         stage: PhantomData,

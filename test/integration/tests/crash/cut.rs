@@ -1,6 +1,6 @@
 //! A manager that dies after any of its writes, and two that work at once.
 
-use super::{AUTHORITIES, Objects, at_rest, authorities, unchanged, undisturbed};
+use super::{AUTHORITIES, Objects, abandoned, at_rest, authorities, unchanged, undisturbed};
 use capn_api::NestedControlPlane;
 use capn_integration::{
     Fault, FaultyProxy, Kubelet, Manager, Options, TenantApiServer, World, difference, each_write, run, snapshot,
@@ -49,13 +49,7 @@ async fn created(world: &World, after: u32) -> (Objects, bool) {
 
 /// Deletes a control plane under a manager that dies after its n-th write, and lets another end it.
 async fn deleted(world: &World, after: u32) -> bool {
-    let maker = Manager::start(world).await;
-    world.tenant().await;
-    let _kubelet = Kubelet::start(world);
-    let tenant = TenantApiServer::start(world).await;
-    world.wait_condition("Available", "True").await;
-    maker.kill();
-    drop(tenant);
+    let _kubelet = abandoned(world).await;
     // What a new manager writes before it knows of the deletion is no part of it.
     world.delete::<NestedControlPlane>("tenant").await;
     let (proxy, first) = mortal(world, after).await;

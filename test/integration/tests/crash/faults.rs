@@ -1,7 +1,7 @@
 //! One write that fails while the manager lives: refused for a moment, lost on its way, or landed
 //! without an answer. The manager goes on, and nothing that it made is undone.
 
-use super::{AUTHORITIES, at_rest, undisturbed};
+use super::{AUTHORITIES, abandoned, at_rest, undisturbed};
 use capn_api::NestedControlPlane;
 use capn_integration::{
     Fault, FaultyProxy, Kubelet, Manager, Options, TenantApiServer, World, difference, each_write, run, snapshot,
@@ -82,13 +82,7 @@ fn a_creation_ends_in_the_same_objects_whichever_write_failed_once_in_another_wa
 fn a_deletion_leaves_nothing_whichever_write_failed_once() {
     run(async |world| {
         each_write(world, async |world, number| {
-            let maker = Manager::start(world).await;
-            world.tenant().await;
-            let _kubelet = Kubelet::start(world);
-            let tenant = TenantApiServer::start(world).await;
-            world.wait_condition("Available", "True").await;
-            maker.kill();
-            drop(tenant);
+            let _kubelet = abandoned(world).await;
             world.delete::<NestedControlPlane>("tenant").await;
             let fault = fault(number, 0);
             let (proxy, manager) = unlucky(world, number, fault).await;

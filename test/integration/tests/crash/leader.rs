@@ -1,20 +1,10 @@
 //! A leader that dies without a word.
 
 use super::{at_rest, authorities, unchanged, undisturbed};
-use capn_integration::{Fault, FaultyProxy, Manager, Options, World, difference, run};
+use capn_integration::{Fault, FaultyProxy, Manager, Options, difference, run};
 use k8s_openapi::api::coordination::v1::Lease;
 
 const LEASE: &str = "controller-leader-election-capn";
-
-fn candidate(world: &World) -> Options {
-    Options {
-        args: vec![
-            "--leader-elect".into(),
-            format!("--leader-election-namespace={}", world.namespace),
-        ],
-        ..Options::default()
-    }
-}
 
 fn holder(lease: &Lease) -> Option<String> {
     lease
@@ -34,13 +24,13 @@ fn a_leader_that_is_killed_amid_a_creation_is_followed_by_another_that_ends_it()
         let options = Options {
             port: Some(proxy.port),
             user: Some("leader".into()),
-            ..candidate(world)
+            ..Options::default().candidate(world)
         };
         let first = Manager::start_with(world, options).await;
         let held = world
             .wait_for::<Lease>(LEASE, "held", |lease| holder(lease).is_some())
             .await;
-        let second = Manager::start_with(world, candidate(world)).await;
+        let second = Manager::start_with(world, Options::default().candidate(world)).await;
         world.tenant().await;
         world.wait("the cut", async || proxy.has_struck().then_some(())).await;
         first.kill();

@@ -50,3 +50,14 @@ async fn undisturbed(world: &World) -> Objects {
     assert!(!objects.is_empty());
     objects
 }
+
+/// Makes a control plane, and ends its manager and its API server. Its pods go on being played.
+async fn abandoned(world: &World) -> Kubelet {
+    let maker = Manager::start(world).await;
+    world.tenant().await;
+    let kubelet = Kubelet::start(world);
+    let _tenant = TenantApiServer::start(world).await;
+    world.wait_condition("Available", "True").await;
+    maker.kill();
+    kubelet
+}

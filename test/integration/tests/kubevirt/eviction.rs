@@ -2,8 +2,8 @@
 //! cluster is its own tenant here: evictions need a real API server.
 
 use super::{NAME, machine, manager, template, unchecked, wait_ready};
-use capn_api::KubevirtMachine;
-use capn_integration::{KubeVirt, World, run};
+use capn_api::{KubevirtMachine, cluster_api::Machine};
+use capn_integration::{KubeVirt, Manager, World, run};
 use k8s_openapi::api::{
     core::v1::{Node, Pod},
     policy::v1::PodDisruptionBudget,
@@ -28,8 +28,8 @@ fn nodes(world: &World) -> Api<Node> {
     Api::all(world.client.clone())
 }
 
-async fn unschedulable(world: &World) -> bool {
-    let node = nodes(world).get(NAME).await.unwrap();
+async fn unschedulable(world: &World, node: &str) -> bool {
+    let node = nodes(world).get(node).await.unwrap();
     node.spec.and_then(|spec| spec.unschedulable) == Some(true)
 }
 
@@ -64,23 +64,69 @@ async fn evict(world: &World) -> Option<String> {
     patched.uid()
 }
 
+/// A machine that runs, and its Node in the tenant.
+async fn machine_with_node(world: &World, node: &str, unschedulable: bool) -> (Manager, KubeVirt) {
+    world.own_tenant().await;
+    let node = json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": {"name": node},
+        "spec": {"providerID": format!("kubevirt://{NAME}"), "unschedulable": unschedulable},
+    });
+    let node: Node = serde_json::from_value(node).unwrap();
+    nodes(world).create(&PostParams::default(), &node).await.unwrap();
+    let manager = manager(world).await;
+    let kubevirt = KubeVirt::start(world);
+    machine(world, unchecked(persistent())).await;
+    wait_ready(world, "Ready").await;
+    (manager, kubevirt)
+}
+
+async fn wait_replaced(world: &World, old: Option<String>) {
+    let instances = world.kubevirt("VirtualMachineInstance");
+    world
+        .wait("another instance", async || {
+            let instance = instances.get_opt(NAME).await.unwrap();
+            instance.is_some_and(|instance| instance.uid() != old).then_some(())
+        })
+        .await;
+}
+
+async fn wait_settled(world: &World) {
+    let unmarked = |object: &KubevirtMachine| {
+        let marks = object.annotations();
+        !marks.contains_key(UNTIL) && !marks.contains_key(CORDONED)
+    };
+    world
+        .wait_for::<KubevirtMachine>(NAME, "without marks of the eviction", unmarked)
+        .await;
+    wait_ready(world, "Ready").await;
+}
+
+#[test]
+fn a_node_that_a_person_had_cordoned_stays_so_after_an_eviction() {
+    run(async |world| {
+        // Nodes are the whole cluster's, and the other test has one of the machine's name.
+        let node = &world.namespace;
+        let _parts = machine_with_node(world, node, true).await;
+        world
+            .merge_status::<Machine>(NAME, &json!({"nodeRef": {"name": node}}))
+            .await;
+        let old = evict(world).await;
+        wait_replaced(world, old).await;
+        wait_settled(world).await;
+        assert!(unschedulable(world, node).await);
+    });
+}
+
 #[test]
 fn an_eviction_drains_the_node_then_deletes_the_instance_and_the_node_that_is_back_is_uncordoned() {
     run(async |world| {
-        world.own_tenant().await;
-        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NAME}, "spec": {"providerID": format!("kubevirt://{NAME}")}});
-        let node: Node = serde_json::from_value(node).unwrap();
-        nodes(world).create(&PostParams::default(), &node).await.unwrap();
-        let _manager = manager(world).await;
-        let _kubevirt = KubeVirt::start(world);
-        machine(world, unchecked(persistent())).await;
-        wait_ready(world, "Ready").await;
+        let _parts = machine_with_node(world, NAME, false).await;
         protected_pod(world).await;
 
         let old = evict(world).await;
         world
             .wait("the Node to be cordoned", async || {
-                unschedulable(world).await.then_some(())
+                unschedulable(world, NAME).await.then_some(())
             })
             .await;
         let words = ["node node-1", "a PodDisruptionBudget holds Pod", "/app"];
@@ -103,24 +149,12 @@ fn an_eviction_drains_the_node_then_deletes_the_instance_and_the_node_that_is_ba
         let now = DeleteParams::default().grace_period(0);
         world.api::<Pod>().delete("app", &now).await.unwrap();
 
-        world
-            .wait("another instance", async || {
-                let instance = instances.get_opt(NAME).await.unwrap();
-                instance.is_some_and(|instance| instance.uid() != old).then_some(())
-            })
-            .await;
+        wait_replaced(world, old).await;
         world
             .wait("the Node to be uncordoned", async || {
-                (!unschedulable(world).await).then_some(())
+                (!unschedulable(world, NAME).await).then_some(())
             })
             .await;
-        let unmarked = |object: &KubevirtMachine| {
-            let marks = object.annotations();
-            !marks.contains_key(UNTIL) && !marks.contains_key(CORDONED)
-        };
-        world
-            .wait_for::<KubevirtMachine>(NAME, "without marks of the eviction", unmarked)
-            .await;
-        wait_ready(world, "Ready").await;
+        wait_settled(world).await;
     });
 }

@@ -3,7 +3,7 @@
 
 use super::{
     NAME, bootstrap_data, cluster_initialized, cluster_with_endpoint, condition, infra_machine, machine, machine_of,
-    manager, run_instance, template, unchecked, virtual_machine, wait_ready,
+    manager, run_instance, template, unchecked, virtual_machine, wait_ready, waiting_machine,
 };
 use capn_api::{KubevirtMachine, cluster_api::Machine};
 use capn_integration::{Manager, World, run};
@@ -44,10 +44,7 @@ async fn told_and_healed(world: &World, status: Value, reason: &str, words: &[&s
 fn bootstrap_data_that_is_missing_is_told_and_heals_when_it_is_there() {
     run(async |world| {
         let _manager = manager(world).await;
-        cluster_with_endpoint(world).await;
-        cluster_initialized(world).await;
-        let owner = machine_of(world, true).await;
-        infra_machine(world, Some(&owner), unchecked(template())).await;
+        waiting_machine(world, true).await;
         told(world, "WaitingForBootstrapData", &[NAME, "restore it"]).await;
         bootstrap_data(world).await;
         virtual_machine(world).await;

@@ -129,6 +129,14 @@ async fn machine(world: &World, spec: Value) {
     infra_machine(world, Some(&machine), spec).await;
 }
 
+/// The same before there is bootstrap data, which the Machine names already or not yet.
+async fn waiting_machine(world: &World, named: bool) {
+    cluster_with_endpoint(world).await;
+    cluster_initialized(world).await;
+    let machine = machine_of(world, named).await;
+    infra_machine(world, Some(&machine), unchecked(template())).await;
+}
+
 fn template() -> Value {
     json!({"runStrategy": "Always", "template": {"spec": {
         "domain": {"memory": {"guest": "1Gi"}, "devices": {"disks": [{"name": "root", "disk": {"bus": "virtio"}}]}},

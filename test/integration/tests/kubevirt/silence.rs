@@ -2,7 +2,8 @@
 
 use super::{
     NAME, bootstrap_data, cluster_initialized, cluster_with_endpoint, infra_machine, infrastructure, machine,
-    machine_of, manager, options, run_instance, template, unchecked, wait_cluster, wait_ready, worker, worker_ready,
+    machine_of, manager, options, run_instance, template, unchecked, wait_cluster, wait_ready, waiting_machine, worker,
+    worker_ready,
 };
 use capn_api::{
     KubevirtMachine,
@@ -92,10 +93,7 @@ fn infrastructure_that_is_not_supported_is_said_so_once() {
 fn a_machine_that_waits_for_bootstrap_data_writes_nothing() {
     run(async |world| {
         let manager = manager(world).await;
-        cluster_with_endpoint(world).await;
-        cluster_initialized(world).await;
-        let owner = machine_of(world, false).await;
-        infra_machine(world, Some(&owner), unchecked(template())).await;
+        waiting_machine(world, false).await;
         wait_ready(world, "WaitingForBootstrapData").await;
         silent(world, &manager).await;
     });
@@ -105,10 +103,7 @@ fn a_machine_that_waits_for_bootstrap_data_writes_nothing() {
 fn a_machine_whose_bootstrap_secret_is_missing_says_so_once() {
     run(async |world| {
         let manager = manager(world).await;
-        cluster_with_endpoint(world).await;
-        cluster_initialized(world).await;
-        let owner = machine_of(world, true).await;
-        infra_machine(world, Some(&owner), unchecked(template())).await;
+        waiting_machine(world, true).await;
         wait_ready(world, "WaitingForBootstrapData").await;
         silent(world, &manager).await;
     });
@@ -127,22 +122,11 @@ fn a_machine_that_waits_for_its_node_asks_and_writes_nothing() {
     });
 }
 
-/// A manager that takes part in a leader election in the test's namespace.
-fn candidate(world: &World, options: Options) -> Options {
-    Options {
-        args: vec![
-            "--leader-elect".into(),
-            format!("--leader-election-namespace={}", world.namespace),
-        ],
-        ..options
-    }
-}
-
 #[test]
 fn idle_managers_write_nothing_but_their_leases() {
     run(async |world| {
-        let nested = Manager::start_with(world, candidate(world, Options::default())).await;
-        let kubevirt = Manager::start_with(world, candidate(world, options())).await;
+        let nested = Manager::start_with(world, Options::default().candidate(world)).await;
+        let kubevirt = Manager::start_with(world, options().candidate(world)).await;
         world.tenant().await;
         let _kubelet = Kubelet::start(world);
         let _kubevirt = KubeVirt::start(world);

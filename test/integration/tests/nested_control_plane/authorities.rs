@@ -3,7 +3,11 @@
 use super::text;
 use capn_api::{NestedControlPlane, cluster_api::Cluster};
 use capn_integration::{Manager, World, run};
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Secret, events::v1::Event};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    core::v1::Secret,
+    events::v1::Event,
+};
 use kube::ResourceExt;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use serde_json::{Value, json};
@@ -44,7 +48,7 @@ async fn used(world: &World, type_: &str, pair: (&str, &str)) {
     let mark = world.mark();
     world.tenant().await;
     world
-        .wait_for::<Deployment>("tenant-control-plane", "to be there", |_| true)
+        .wait_for::<StatefulSet>("tenant-etcd", "to be there", |_| true)
         .await;
     world.wait_condition("CertificatesValid", "True").await;
     for secret in &before {
@@ -115,7 +119,7 @@ async fn told_and_healed(world: &World, wrong: (&str, &str), words: &[&str]) {
         })
         .await;
     assert!(
-        world.get::<Deployment>("tenant-control-plane").await.is_none(),
+        world.get::<StatefulSet>("tenant-etcd").await.is_none(),
         "started with a wrong authority"
     );
     manager.look_again(world).await;
@@ -127,7 +131,7 @@ async fn told_and_healed(world: &World, wrong: (&str, &str), words: &[&str]) {
     world.apply(&secret("tenant-ca", "cluster.x-k8s.io/secret", EC)).await;
     world.wait_condition("CertificatesValid", "True").await;
     world
-        .wait_for::<Deployment>("tenant-control-plane", "to be there", |_| true)
+        .wait_for::<StatefulSet>("tenant-etcd", "to be there", |_| true)
         .await;
 }
 
@@ -192,7 +196,7 @@ fn a_service_account_key_of_a_person_is_used_and_never_written_to() {
         let before = world.secret("tenant-sa").await;
         world.tenant().await;
         world
-            .wait_for::<Deployment>("tenant-control-plane", "to be there", |_| true)
+            .wait_for::<StatefulSet>("tenant-etcd", "to be there", |_| true)
             .await;
         manager.look_again(world).await;
         assert_eq!(world.secret("tenant-sa").await, before);

@@ -5,7 +5,10 @@ use super::{running, running_of, text};
 use capn_api::{NestedControlPlane, cluster_api::CLUSTER_NAME_LABEL};
 use capn_integration::{Manager, difference, run};
 use futures::{StreamExt, TryStreamExt};
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Secret};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    core::v1::Secret,
+};
 use kube::{
     Api, ResourceExt,
     api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, WatchEvent, WatchParams},
@@ -375,7 +378,7 @@ fn a_control_plane_that_no_cluster_owns_waits_and_makes_nothing() {
         world.cluster(json!({})).await;
         world.control_plane(json!({})).await;
         world
-            .wait_for::<Deployment>("tenant-control-plane", "to be there", |_| true)
+            .wait_for::<StatefulSet>("tenant-etcd", "to be there", |_| true)
             .await;
     });
 }

@@ -50,7 +50,7 @@ fn the_finalizer_is_the_first_thing_that_is_written() {
         let mark = world.mark();
         world.tenant().await;
         world
-            .wait_for::<Deployment>("tenant-control-plane", "to be there", |_| true)
+            .wait_for::<StatefulSet>("tenant-etcd", "to be there", |_| true)
             .await;
         let writes = world.writes(&manager.user, mark);
         let first = writes

@@ -2,12 +2,12 @@
 //! controller, a scheduler or a kubelet would; a condition and an event tell a person what to do,
 //! and it heals when that is done.
 
-use super::{running, running_of};
+use super::{place_etcd, pod_of, running, running_of};
 use capn_api::NestedControlPlane;
 use capn_integration::{Manager, World, run};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
-    core::v1::{PersistentVolumeClaim, Pod, PodTemplateSpec, Volume},
+    core::v1::{PersistentVolumeClaim, Pod, PodTemplateSpec},
 };
 use kube::{
     ResourceExt,
@@ -47,23 +47,9 @@ async fn claim(world: &World) -> String {
 
 /// Makes a pod of a workload, as its controller does, with this status.
 async fn pod(world: &World, owner: (&str, &str), template: PodTemplateSpec, status: Value) {
-    let mut metadata = template.metadata.unwrap_or_default();
-    metadata.name = Some(format!("{}-0", owner.1));
+    let mut pod = pod_of(&format!("{}-0", owner.1), template);
     let owner = json!([{"apiVersion": "apps/v1", "kind": owner.0, "name": owner.1, "uid": "1", "controller": true}]);
-    metadata.owner_references = serde_json::from_value(owner).unwrap();
-    let mut spec = template.spec.unwrap();
-    // The StatefulSet's controller would add the volumes of its claims.
-    let data = Volume {
-        name: "data".into(),
-        empty_dir: Some(Default::default()),
-        ..Volume::default()
-    };
-    spec.volumes.get_or_insert_default().push(data);
-    let pod = Pod {
-        metadata,
-        spec: Some(spec),
-        ..Pod::default()
-    };
+    pod.metadata.owner_references = serde_json::from_value(owner).unwrap();
     let made = world.api::<Pod>().create(&PostParams::default(), &pod).await.unwrap();
     world.merge_status::<Pod>(&made.name_any(), &status).await;
 }
@@ -72,6 +58,7 @@ async fn pod(world: &World, owner: (&str, &str), template: PodTemplateSpec, stat
 async fn api_server_told_and_healed(world: &World, status: Value, reason: &str, words: &[&str]) {
     let manager = Manager::start(world).await;
     world.tenant().await;
+    place_etcd(world, 0).await;
     let deployment = world
         .wait_for::<Deployment>("tenant-control-plane", "to be there", |_| true)
         .await;
@@ -196,6 +183,24 @@ fn pods_that_no_node_has_room_for_are_told_and_heal_when_one_has() {
         let words = ["StatefulSet tenant-etcd", "cannot be placed", why];
         told(world, "Unschedulable", &words).await;
         healed(world, manager).await;
+    });
+}
+
+#[test]
+fn an_api_server_starts_only_when_most_of_its_store_has_a_node() {
+    run(async |world| {
+        let manager = Manager::start(world).await;
+        world.cluster(json!({})).await;
+        let members = json!({"datastore": {"etcd": {"replicas": 3}}});
+        world.control_plane(members).await;
+        place_etcd(world, 0).await;
+        manager.look_again(world).await;
+        assert!(world.get::<Deployment>("tenant-control-plane").await.is_none());
+        world.wait_condition("ScalingUp", "True").await;
+        place_etcd(world, 2).await;
+        world
+            .wait_for::<Deployment>("tenant-control-plane", "to be there", |_| true)
+            .await;
     });
 }
 

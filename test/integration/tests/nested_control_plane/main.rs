@@ -17,7 +17,11 @@ mod silence;
 mod versions;
 
 use capn_integration::{Kubelet, Manager, TenantApiServer, World};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{Pod, PodTemplateSpec, Secret, Volume},
+};
+use kube::api::PostParams;
 use serde_json::Value;
 
 /// A control plane that is up, and everything that plays a part in it.
@@ -46,6 +50,36 @@ async fn running_of(world: &World, manager: Manager) -> Running {
         tenant,
         _kubelet: kubelet,
     }
+}
+
+/// A pod as the controller of a Deployment or a StatefulSet makes it.
+fn pod_of(name: &str, template: PodTemplateSpec) -> Pod {
+    let mut metadata = template.metadata.unwrap_or_default();
+    metadata.name = Some(name.to_owned());
+    let mut spec = template.spec.unwrap();
+    // The StatefulSet's controller would add the volumes of its claims.
+    let data = Volume {
+        name: "data".into(),
+        empty_dir: Some(Default::default()),
+        ..Volume::default()
+    };
+    spec.volumes.get_or_insert_default().push(data);
+    Pod {
+        metadata,
+        spec: Some(spec),
+        ..Pod::default()
+    }
+}
+
+/// Makes a pod of etcd that a scheduler has given a Node.
+async fn place_etcd(world: &World, ordinal: u32) {
+    let set = world
+        .wait_for::<StatefulSet>("tenant-etcd", "to be there", |_| true)
+        .await;
+    let mut pod = pod_of(&format!("tenant-etcd-{ordinal}"), set.spec.unwrap().template);
+    pod.spec.as_mut().unwrap().node_name = Some("played".into());
+    let pods = world.api::<Pod>();
+    pods.create(&PostParams::default(), &pod).await.unwrap();
 }
 
 /// A text in a Secret.

@@ -1,11 +1,11 @@
 //! What is made in the management cluster for a tenant, as it can be seen without nodes.
 
-use super::running;
+use super::{place_etcd, pod_of, running};
 use capn_api::{NestedControlPlane, cluster_api::BLOCK_MOVE_ANNOTATION};
 use capn_integration::{Manager, run};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
-    core::v1::{Namespace, Pod, Secret, Service, Volume},
+    core::v1::{Namespace, Pod, Secret, Service},
     policy::v1::PodDisruptionBudget,
 };
 use kube::{
@@ -83,6 +83,7 @@ fn the_pods_are_admitted_where_pod_security_restricted_is_enforced() {
         world
             .control_plane(json!({"replicas": 2, "podTemplate": {"containers": extra}}))
             .await;
+        place_etcd(world, 0).await;
         let deployment = world
             .wait_for::<Deployment>("tenant-control-plane", "to be there", |_| true)
             .await;
@@ -93,21 +94,7 @@ fn the_pods_are_admitted_where_pod_security_restricted_is_enforced() {
             ("control-plane", deployment.spec.unwrap().template),
             ("etcd", set.spec.unwrap().template),
         ] {
-            let mut metadata = template.metadata.unwrap_or_default();
-            metadata.name = Some(name.to_owned());
-            let mut spec = template.spec.unwrap();
-            // The StatefulSet's controller would add the volumes of its claims.
-            let data = Volume {
-                name: "data".into(),
-                empty_dir: Some(Default::default()),
-                ..Volume::default()
-            };
-            spec.volumes.get_or_insert_default().push(data);
-            let pod = Pod {
-                metadata,
-                spec: Some(spec),
-                ..Pod::default()
-            };
+            let pod = pod_of(name, template);
             let admitted = world
                 .api::<Pod>()
                 .create(

@@ -2,7 +2,7 @@
 
 use capn_api::NestedControlPlane;
 use capn_integration::{Manager, Options, World, run};
-use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease};
+use k8s_openapi::api::{apps::v1::StatefulSet, coordination::v1::Lease, policy::v1::PodDisruptionBudget};
 use serde_json::json;
 
 #[test]
@@ -14,7 +14,7 @@ fn a_manager_of_one_namespace_leaves_the_others_alone() {
         other.tenant().await;
         world.tenant().await;
         world
-            .wait_for::<Deployment>("tenant-control-plane", "to be there", |_| true)
+            .wait_for::<StatefulSet>("tenant-etcd", "to be there", |_| true)
             .await;
         assert_eq!(other.writes(&manager.user, mark), []);
         assert_eq!(other.ncp().await.status, None);
@@ -44,7 +44,7 @@ fn a_manager_with_a_watch_filter_leaves_objects_without_its_label_alone() {
         assert_eq!(touched, []);
         world.merge::<NestedControlPlane>("tenant", &label("mine")).await;
         world
-            .wait_for::<Deployment>("tenant-control-plane", "to be there", |_| true)
+            .wait_for::<StatefulSet>("tenant-etcd", "to be there", |_| true)
             .await;
     });
 }
@@ -64,24 +64,17 @@ async fn mine(world: &World) -> String {
 #[test]
 fn of_two_managers_with_a_lease_one_works_and_the_other_takes_over_when_it_ends() {
     run(async |world| {
-        let options = || Options {
-            args: vec![
-                "--leader-elect".into(),
-                format!("--leader-election-namespace={}", world.namespace),
-            ],
-            ..Options::default()
-        };
         let mark = world.mark();
-        let first = Manager::start_with(world, options()).await;
+        let first = Manager::start_with(world, Options::default().candidate(world)).await;
         let held = |lease: &Lease| lease.spec.as_ref().is_some_and(|spec| spec.holder_identity.is_some());
         let lease = world
             .wait_for::<Lease>("controller-leader-election-capn", "held", held)
             .await;
         let holder = lease.spec.unwrap().holder_identity;
-        let second = Manager::start_with(world, options()).await;
+        let second = Manager::start_with(world, Options::default().candidate(world)).await;
         world.tenant().await;
         world
-            .wait_for::<Deployment>("tenant-control-plane", "to be there", |_| true)
+            .wait_for::<StatefulSet>("tenant-etcd", "to be there", |_| true)
             .await;
         assert_eq!(world.writes(&second.user, mark), []);
         assert!(
@@ -98,9 +91,7 @@ fn of_two_managers_with_a_lease_one_works_and_the_other_takes_over_when_it_ends(
             .merge::<NestedControlPlane>("tenant", &json!({"spec": {"replicas": 2}}))
             .await;
         world
-            .wait_for::<Deployment>("tenant-control-plane", "two replicas", |deployment| {
-                deployment.spec.as_ref().is_some_and(|spec| spec.replicas == Some(2))
-            })
+            .wait_for::<PodDisruptionBudget>("tenant-control-plane", "to be there", |_| true)
             .await;
     });
 }
