@@ -117,7 +117,7 @@ pub struct KubevirtClusterStatus {
     /// What has been reached once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initialization: Option<Initialization>,
-    /// Domains that Machines spread over.
+    /// Kept as the Go provider wrote it; nothing spreads over failure domains yet.
     #[serde(default, deserialize_with = "failure_domains", skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]

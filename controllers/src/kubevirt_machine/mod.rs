@@ -30,7 +30,7 @@ use kube::{
     core::PartialObjectMeta,
     runtime::{
         WatchStreamExt,
-        controller::{Action, Controller},
+        controller::Action,
         events::EventType,
         reflector::{ObjectRef, Store},
         watcher::{self, watcher},
@@ -50,7 +50,7 @@ const NAME: &str = "capk-kubevirt-machine";
 pub async fn run(client: Client, scope: Scope, shutdown: watch::Receiver<bool>) {
     let context = Arc::new(Context::new(client.clone(), NAME));
     let nodes = Arc::new(Nodes::default());
-    let controller = Controller::new(scope.api::<KubevirtMachine>(&client), scope.ours());
+    let controller = crate::controller::controller::<KubevirtMachine>(&scope, &client);
     let (by_machine, by_cluster) = (controller.store(), controller.store());
     let controller = controller
         .watches_stream(

@@ -3,7 +3,7 @@
 
 use super::build::{Applied, Network, Prepared, Workloads};
 use super::names::Names;
-use super::observe::{Observed, Services};
+use super::observe::{Observed, Services, placed};
 use super::validate::Tenant;
 use crate::calls::{CallError, Calls, Object};
 use capn_api::{
@@ -12,7 +12,6 @@ use capn_api::{
     common::ApiEndpoint,
     nested_control_plane,
 };
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use serde_json::json;
 use std::marker::PhantomData;
@@ -168,8 +167,4 @@ fn waits_for_store(tenant: &Tenant, live: &Observed) -> bool {
     let quorum = usize::try_from(tenant.etcd.replicas / 2 + 1).unwrap_or_default();
     let placed = live.etcd_pods.iter().filter(|pod| placed(pod)).count();
     !tenant.has_run && live.control_plane.is_none() && placed < quorum
-}
-
-fn placed(pod: &Pod) -> bool {
-    pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
 }

@@ -15,9 +15,8 @@ pub(crate) struct Cause {
 
 /// The first cause that can be told, the nearest to the root first.
 pub(crate) fn diagnose(observed: &Observed) -> Option<Cause> {
-    let claims = || storage(observed);
-    let pods = || observed.etcd_pods.iter().chain(&observed.pods).find_map(pod);
-    claims().or_else(pods)
+    let mut pods = observed.etcd_pods.iter().chain(&observed.pods);
+    storage(observed).or_else(|| pods.find_map(|one| pod(one, observed.is_new(one))))
 }
 
 fn storage(observed: &Observed) -> Option<Cause> {
@@ -49,7 +48,7 @@ fn storage(observed: &Observed) -> Option<Cause> {
     }
 }
 
-fn pod(pod: &Pod) -> Option<Cause> {
+fn pod(pod: &Pod, new: bool) -> Option<Cause> {
     let status = pod.status.as_ref()?;
     if pod.metadata.deletion_timestamp.is_some() {
         return None;
@@ -64,7 +63,7 @@ fn pod(pod: &Pod) -> Option<Cause> {
         return Some(Cause {
             reason: "Unschedulable",
             message: format!("pod of {} cannot be placed: {why}", workload(pod)),
-            needs_person: true,
+            needs_person: !new,
         });
     }
     let init = status.init_container_statuses.iter().flatten();

@@ -36,7 +36,7 @@ use kube::{
     Client, Resource, ResourceExt,
     core::PartialObjectMeta,
     runtime::{
-        controller::{Action, Controller},
+        controller::Action,
         events::EventType,
         reflector::{ObjectRef, Store},
         watcher,
@@ -63,7 +63,7 @@ struct Own {
 /// Runs the controller until shutdown.
 pub async fn run(client: Client, scope: Scope, max_starting: u32, shutdown: watch::Receiver<bool>) {
     let context = Arc::new(Context::new(client.clone(), NAME));
-    let controller = Controller::new(scope.api::<NestedControlPlane>(&client), scope.ours());
+    let controller = crate::controller::controller::<NestedControlPlane>(&scope, &client);
     let own = Arc::new(Own {
         tenants: Tenants::default(),
         turns: Turns::new(max_starting),
@@ -107,10 +107,7 @@ pub async fn run(client: Client, scope: Scope, max_starting: u32, shutdown: watc
         )
         // Whenever one gets on, those that come next look again.
         .watches(scope.api::<NestedControlPlane>(&client), scope.ours(), move |changed| {
-            if turn::waits(&changed) {
-                return Vec::new();
-            }
-            let next = turns.turns.next(&by_turn.state());
+            let next = turns.turns.next(&by_turn.state(), &changed, Timestamp::now());
             next.iter()
                 .map(|ncp| ObjectRef::from_obj(ncp.as_ref()))
                 .collect::<Vec<_>>()
@@ -263,7 +260,7 @@ impl Pass<'_> {
         Ok(Outcome::Applied {
             control_plane: workloads.control_plane.map(Box::new),
             published: addresses.published.is_some(),
-            again: [rollout, self.observed.storage_due]
+            again: [rollout, self.observed.due]
                 .into_iter()
                 .flatten()
                 .fold(leaves.renewal, Timestamp::min),

@@ -31,12 +31,26 @@ pub(crate) struct Observed {
     pub(crate) claims: Vec<PersistentVolumeClaim>,
     /// What keeps a claim without a volume, when that can be told.
     pub(crate) storage: StorageProblem,
-    /// When a claim that is new will have had time enough to find its volume.
-    pub(crate) storage_due: Option<Timestamp>,
+    /// When this was read.
+    pub(crate) now: Timestamp,
+    /// When claims without a volume and pods without a Node that are new now no longer are.
+    pub(crate) due: Option<Timestamp>,
 }
 
-/// Time in which a claim finds a volume that was made by hand and whose class is no object.
-const BINDING: SignedDuration = SignedDuration::from_secs(15);
+/// Time in which a claim finds a volume that was made by hand and whose class is no object, and in
+/// which a scheduler that fails to place a pod, because it does not know its claim yet, tries again.
+const SETTLING: SignedDuration = SignedDuration::from_secs(15);
+
+impl Observed {
+    /// Whether a claim or a pod is so new that what it lacks may still come by itself.
+    pub(crate) fn is_new(&self, object: &impl ResourceExt) -> bool {
+        settles(object).is_some_and(|at| at > self.now)
+    }
+}
+
+fn settles(object: &impl ResourceExt) -> Option<Timestamp> {
+    Some(object.creation_timestamp()?.0 + SETTLING)
+}
 
 /// Secrets of a tenant.
 #[derive(Clone, Debug, Default)]
@@ -120,12 +134,7 @@ pub(crate) async fn observe(
     let (pods, etcd_pods) = pods.into_iter().partition(|pod: &Pod| {
         pod.labels().get(names::COMPONENT_LABEL).map(String::as_str) == Some(names::CONTROL_PLANE)
     });
-    let storage_due = binding_until(&claims).filter(|due| *due > now);
-    let storage = match storage_due {
-        Some(_) => StorageProblem::None,
-        None => storage_problem(calls, &claims).await?,
-    };
-    Ok(Observed {
+    let mut observed = Observed {
         secrets,
         services: Services {
             api_server: services.take(&names.api_server_service()),
@@ -139,9 +148,15 @@ pub(crate) async fn observe(
         pods,
         etcd_pods,
         claims,
-        storage,
-        storage_due,
-    })
+        storage: StorageProblem::None,
+        now,
+        due: None,
+    };
+    observed.due = due(&observed);
+    if let Some(claim) = unbound(&observed.claims).filter(|claim| !observed.is_new(*claim)) {
+        observed.storage = storage_problem(calls, claim).await?;
+    }
+    Ok(observed)
 }
 
 /// Objects of one kind, to be taken by name.
@@ -201,15 +216,20 @@ pub(crate) fn unbound(claims: &[PersistentVolumeClaim]) -> Option<&PersistentVol
         .find(|claim| claim.status.as_ref().and_then(|status| status.phase.as_deref()) != Some("Bound"))
 }
 
-fn binding_until(claims: &[PersistentVolumeClaim]) -> Option<Timestamp> {
-    Some(unbound(claims)?.creation_timestamp()?.0 + BINDING)
+fn due(observed: &Observed) -> Option<Timestamp> {
+    let claim = unbound(&observed.claims).and_then(settles);
+    let pods = observed.etcd_pods.iter().chain(&observed.pods);
+    let unplaced = pods.filter(|pod| !placed(pod)).filter_map(settles);
+    claim.into_iter().chain(unplaced).filter(|at| *at > observed.now).min()
+}
+
+/// Whether a pod has a Node.
+pub(crate) fn placed(pod: &Pod) -> bool {
+    pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
 }
 
 /// A claim says nothing of why it waits but in events, so its class is looked at.
-async fn storage_problem(calls: &Calls, claims: &[PersistentVolumeClaim]) -> Result<StorageProblem, CallError> {
-    let Some(claim) = unbound(claims) else {
-        return Ok(StorageProblem::None);
-    };
+async fn storage_problem(calls: &Calls, claim: &PersistentVolumeClaim) -> Result<StorageProblem, CallError> {
     match claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref()) {
         None => Ok(StorageProblem::NoDefaultClass),
         Some("") => Ok(StorageProblem::None),

@@ -120,8 +120,8 @@ impl Counts {
     }
 }
 
-/// Versions that ready pods serve, oldest first. The old ones stay until the tenant's own objects
-/// are of the new one.
+/// Versions that ready pods serve, oldest first. As they were while none serves, and while none of
+/// the oldest does and the tenant's own objects are not known to be of a newer one.
 fn serving(pods: &[Pod], old: &NestedControlPlaneStatus, seeded: bool) -> Vec<VersionStatus> {
     let mut found: BTreeMap<semver::Version, i32> = BTreeMap::new();
     for pod in pods.iter().filter(|pod| ready(pod)) {
@@ -133,11 +133,10 @@ fn serving(pods: &[Pod], old: &NestedControlPlaneStatus, seeded: bool) -> Vec<Ve
             *found.entry(version).or_default() += 1;
         }
     }
-    if found.is_empty() {
+    let oldest = old.version.as_deref().and_then(versions::parse);
+    let lost = oldest.is_some_and(|oldest| !found.contains_key(&oldest));
+    if found.is_empty() || (lost && !seeded) {
         return old.versions.clone();
-    }
-    if !seeded && let Some(oldest) = old.version.as_deref().and_then(versions::parse) {
-        found.entry(oldest).or_default();
     }
     found
         .into_iter()

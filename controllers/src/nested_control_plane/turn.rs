@@ -10,7 +10,7 @@ use capn_api::{
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -22,19 +22,25 @@ const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Turns {
     most: usize,
-    /// Turns that this process gave and whose status may not have come back yet.
-    given: Mutex<Given>,
+    /// What this process has done and what may not have come back to it as status yet.
+    done: Mutex<Done>,
 }
 
-/// When a turn was given, by UID.
-type Given = HashMap<String, Timestamp>;
+/// Turns by the UID of those who had them.
+#[derive(Debug, Default)]
+struct Done {
+    /// When they were given.
+    given: HashMap<String, Timestamp>,
+    /// Those that are over.
+    over: HashSet<String>,
+}
 
 impl Turns {
     /// At most so many at the same time; 0 is no bound.
     pub(crate) fn new(most: u32) -> Self {
         Self {
             most: usize::try_from(most).unwrap_or_default(),
-            given: Mutex::default(),
+            done: Mutex::default(),
         }
     }
 
@@ -45,58 +51,55 @@ impl Turns {
         all: &[Arc<NestedControlPlane>],
         now: Timestamp,
     ) -> bool {
-        waits(ncp) && !self.free(&mut self.given(), ncp, all, now)
+        waits(ncp) && !self.free(&mut self.done(), ncp, all, now)
     }
 
-    /// Those that come next, as many as may start at the same time.
-    pub(crate) fn next(&self, all: &[Arc<NestedControlPlane>]) -> Vec<Arc<NestedControlPlane>> {
+    /// Those that come next when one has `changed`, as many as may start now. What is known of all
+    /// others may not have that change yet.
+    pub(crate) fn next(
+        &self,
+        known: &[Arc<NestedControlPlane>],
+        changed: &NestedControlPlane,
+        now: Timestamp,
+    ) -> Vec<Arc<NestedControlPlane>> {
+        let mut all: Vec<_> = known.iter().filter(|ncp| ncp.uid() != changed.uid()).cloned().collect();
+        all.push(Arc::new(changed.clone()));
         let mut waiting: Vec<_> = all.iter().filter(|ncp| waits(ncp)).cloned().collect();
         waiting.sort_by_key(|ncp| age(ncp));
-        waiting.truncate(self.most);
+        if self.most > 0 {
+            let mut done = self.done();
+            done.forget_old(&all, now);
+            let busy = all.iter().filter(|ncp| done.starts(ncp, now)).count();
+            waiting.truncate(self.most.saturating_sub(busy));
+        }
         waiting
     }
 
     /// Gives a turn to this one, if there is one. The oldest that wait come first.
     pub(crate) fn take(&self, ncp: &NestedControlPlane, all: &[Arc<NestedControlPlane>], now: Timestamp) -> bool {
         // Held until the turn is given: passes over many objects run side by side.
-        let mut given = self.given();
-        let free = self.free(&mut given, ncp, all, now);
+        let mut done = self.done();
+        let free = self.free(&mut done, ncp, all, now);
         if free && let Some(uid) = ncp.uid() {
-            given.insert(uid, now);
+            done.over.remove(&uid);
+            done.given.insert(uid, now);
         }
         free
     }
 
-    fn given(&self) -> MutexGuard<'_, Given> {
-        self.given.lock().unwrap_or_else(PoisonError::into_inner)
+    fn done(&self) -> MutexGuard<'_, Done> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn free(
-        &self,
-        given: &mut Given,
-        ncp: &NestedControlPlane,
-        all: &[Arc<NestedControlPlane>],
-        now: Timestamp,
-    ) -> bool {
+    fn free(&self, done: &mut Done, ncp: &NestedControlPlane, all: &[Arc<NestedControlPlane>], now: Timestamp) -> bool {
         if self.most == 0 {
             return true;
         }
-        let uid = ncp.uid().unwrap_or_default();
-        given.retain(|uid, at| {
-            let object = all.iter().find(|other| other.uid().as_deref() == Some(uid));
-            object.is_some_and(|object| !initialized(object)) && now.duration_since(*at) < PATIENCE
-        });
-        let starting = |other: &NestedControlPlane| {
-            let uid = other.uid().unwrap_or_default();
-            given.contains_key(&uid) || started_lately(other, now)
-        };
-        let busy = all
-            .iter()
-            .filter(|other| other.uid().as_ref() != Some(&uid) && starting(other))
-            .count();
-        let before_us = all
-            .iter()
-            .filter(|other| waits(other) && !starting(other) && age(other) < age(ncp))
+        done.forget_old(all, now);
+        let others = || all.iter().filter(|other| other.uid() != ncp.uid());
+        let busy = others().filter(|other| done.starts(other, now)).count();
+        let before_us = others()
+            .filter(|other| waits(other) && !done.starts(other, now) && age(other) < age(ncp))
             .count();
         busy + before_us < self.most
     }
@@ -105,9 +108,31 @@ impl Turns {
     pub(crate) fn settle(&self, ncp: &NestedControlPlane, status: &NestedControlPlaneStatus) {
         let starts = find(&status.conditions, condition::AVAILABLE)
             .is_some_and(|available| available.reason == reason::STARTING);
-        if !starts && let Some(uid) = &ncp.metadata.uid {
-            self.given().remove(uid);
+        let (mut done, uid) = (self.done(), ncp.uid().unwrap_or_default());
+        if starts {
+            done.over.remove(&uid);
+        } else {
+            done.given.remove(&uid);
+            done.over.insert(uid);
         }
+    }
+}
+
+impl Done {
+    /// Forgets what the objects say by themselves now.
+    fn forget_old(&mut self, all: &[Arc<NestedControlPlane>], now: Timestamp) {
+        let object = |uid: &String| all.iter().find(|other| other.uid().as_ref() == Some(uid));
+        self.given.retain(|uid, at| {
+            object(uid).is_some_and(|object| !initialized(object)) && now.duration_since(*at) < PATIENCE
+        });
+        self.over
+            .retain(|uid| object(uid).is_some_and(|object| started_lately(object, now)));
+    }
+
+    /// Whether this one has a turn.
+    fn starts(&self, ncp: &NestedControlPlane, now: Timestamp) -> bool {
+        let uid = ncp.uid().unwrap_or_default();
+        self.given.contains_key(&uid) || (started_lately(ncp, now) && !self.over.contains(&uid))
     }
 }
 
@@ -182,8 +207,15 @@ mod tests {
         assert!(!turns.take(&all[2], &all, now()));
         assert!(turns.take(&all[3], &all, now()));
         assert!(!turns.take(&all[2], &all, now()), "one starts and one has its turn");
-        let next: Vec<_> = turns.next(&all).iter().map(|ncp| ncp.name_any()).collect();
-        assert_eq!(next, ["t2", "t3"]);
+        let next = |turns: &Turns| {
+            turns
+                .next(&all, &all[0], now())
+                .iter()
+                .map(|ncp| ncp.name_any())
+                .collect::<Vec<_>>()
+        };
+        assert!(next(&turns).is_empty(), "nobody is asked in vain");
+        assert_eq!(next(&Turns::new(3)), ["t2", "t3"]);
     }
 
     #[test]
@@ -218,6 +250,17 @@ mod tests {
         assert!(!turns.take(&all[1], &all, now()));
         let fails = serde_json::from_value(status("ImageNotPulled")).unwrap();
         turns.settle(&all[0], &fails);
+        assert!(turns.take(&all[1], &all, now()));
+    }
+
+    #[test]
+    fn a_turn_that_is_over_is_free_before_the_status_has_come_back() {
+        let turns = Turns::new(1);
+        let all = [made(1, reason::STARTING), made(2, reason::WAITING_FOR_TURN)];
+        assert!(turns.next(&all, &all[0], now()).is_empty());
+        let available = serde_json::from_value(status(reason::AVAILABLE)).unwrap();
+        turns.settle(&all[0], &available);
+        assert_eq!(turns.next(&all, &all[0], now()).len(), 1);
         assert!(turns.take(&all[1], &all, now()));
     }
 

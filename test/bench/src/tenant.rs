@@ -114,11 +114,11 @@ impl Tenants {
 
     /// Waits for /readyz through the admin kubeconfig; how long that took.
     async fn answers(&self, name: &str, begun: Instant) -> Result<Duration, Failure> {
-        let secret = self
-            .until(name, || async {
-                Ok(self.api::<Secret>().get_opt(&format!("{name}-kubeconfig")).await?)
-            })
-            .await?;
+        // It comes long before the answer.
+        let secret = until(name, self.look * 4, || async {
+            Ok(self.api::<Secret>().get_opt(&format!("{name}-kubeconfig")).await?)
+        })
+        .await?;
         let text = secret
             .data
             .and_then(|mut data| data.remove("value"))

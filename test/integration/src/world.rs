@@ -128,6 +128,16 @@ impl World {
             .unwrap_or_else(|error| panic!("cannot read {} {name}: {error}", K::kind(&())))
     }
 
+    /// An object as it is on the wire: our own types would read what they have written.
+    pub async fn raw<K: Object>(&self, name: &str) -> Value {
+        let path = format!("{}/{name}", K::url_path(&(), Some(&self.namespace)));
+        let request = http::Request::get(path).body(Vec::new()).expect("a request");
+        self.client
+            .request(request)
+            .await
+            .unwrap_or_else(|error| panic!("cannot read {} {name}: {error}", K::kind(&())))
+    }
+
     /// All objects of a kind.
     pub async fn list<K: Object>(&self) -> Vec<K> {
         let list = self.api::<K>().list(&Default::default()).await;

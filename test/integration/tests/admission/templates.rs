@@ -1,7 +1,7 @@
 //! Templates of a ClusterClass: immutable but for the dry runs by which a topology compares, and
 //! without what a topology supplies.
 
-use capn_integration::run;
+use capn_integration::{World, run};
 use kube::api::PatchParams;
 use serde_json::{Value, json};
 
@@ -31,22 +31,27 @@ fn kinds() -> [(&'static str, Value, Value); 3] {
     ]
 }
 
+/// Makes a template and asks for a change until that is refused: a policy holds a moment after it
+/// was written.
+async fn refused_in_place(world: &World, kind: &str, before: Value, after: &Value) -> String {
+    world.apply(&template(kind, before.clone())).await;
+    let params = PatchParams::apply("a-person").force().validation_strict();
+    world
+        .wait(&format!("a change of {kind} to be refused"), async || {
+            let changed = world.try_apply(&template(kind, after.clone()), &params).await;
+            if changed.is_ok() {
+                let _ = world.try_apply(&template(kind, before.clone()), &params).await;
+            }
+            changed.err()
+        })
+        .await
+}
+
 #[test]
 fn a_template_cannot_be_changed_and_a_person_is_told_to_make_a_new_one() {
     run(async |world| {
         for (kind, before, after) in kinds() {
-            world.apply(&template(kind, before.clone())).await;
-            let params = PatchParams::apply("a-person").force().validation_strict();
-            // A policy holds a moment after it was written.
-            let why = world
-                .wait(&format!("a change of {kind} to be refused"), async || {
-                    let changed = world.try_apply(&template(kind, after.clone()), &params).await;
-                    if changed.is_ok() {
-                        let _ = world.try_apply(&template(kind, before.clone()), &params).await;
-                    }
-                    changed.err()
-                })
-                .await;
+            let why = refused_in_place(world, kind, before, &after).await;
             assert!(
                 why.contains("is immutable: make a new one under another name"),
                 "{kind}: {why}"
@@ -55,14 +60,22 @@ fn a_template_cannot_be_changed_and_a_person_is_told_to_make_a_new_one() {
     });
 }
 
+/// MUST: server-side apply's dry run of the topology controller, and of nobody else.
 #[test]
 fn a_topology_may_ask_in_a_dry_run_what_a_change_of_a_template_would_be() {
     run(async |world| {
         for (kind, before, after) in kinds() {
-            world.apply(&template(kind, before)).await;
+            refused_in_place(world, kind, before, &after).await;
             let params = PatchParams::apply("capi-topology").force().dry_run();
-            let answer = world.try_apply(&template(kind, after), &params).await;
+            let mut asked = template(kind, after);
+            let answer = world.try_apply(&asked, &params).await;
+            assert!(answer.is_err(), "{kind}: a person's dry run says what an apply would");
+            asked["metadata"]["annotations"] = json!({"topology.cluster.x-k8s.io/dry-run": ""});
+            let answer = world.try_apply(&asked, &params).await;
             assert!(answer.is_ok(), "{kind}: {answer:?}");
+            let params = PatchParams::apply("capi-topology").force();
+            let answer = world.try_apply(&asked, &params).await;
+            assert!(answer.is_err(), "{kind}: the annotation alone lets nothing through");
         }
     });
 }

@@ -1,6 +1,6 @@
 //! Certificate authorities that a person brought: used, never overwritten, and named when wrong.
 
-use super::text;
+use super::{signed, text};
 use capn_api::{NestedControlPlane, cluster_api::Cluster};
 use capn_integration::{Manager, World, run};
 use k8s_openapi::api::{
@@ -22,16 +22,6 @@ fn secret(name: &str, type_: &str, (certificate, key): (&str, &str)) -> Value {
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": type_,
         "stringData": {"tls.crt": certificate, "tls.key": key},
     })
-}
-
-/// Whether the first certificate of a PEM text was signed by the other.
-fn signed(leaf: &str, authority: &str) -> bool {
-    let der = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap().to_vec();
-    let (leaf, authority) = (der(leaf), der(authority));
-    let (_, leaf) = X509Certificate::from_der(&leaf).unwrap();
-    let (_, authority) = X509Certificate::from_der(&authority).unwrap();
-    leaf.issuer().as_raw() == authority.subject().as_raw()
-        && leaf.verify_signature(Some(authority.public_key())).is_ok()
 }
 
 /// Brings authorities, lets the manager work, and checks that they are used as they stand.

@@ -235,6 +235,29 @@ fn the_versions_that_pods_serve_are_reported_with_the_v_and_their_replicas() {
     });
 }
 
+/// MUST: `status.replicas`, `readyReplicas`, `availableReplicas` and `upToDateReplicas`.
+#[test]
+fn each_count_of_replicas_is_its_own() {
+    run(async |world| {
+        let running = running(world, json!({}), json!({"replicas": 4})).await;
+        drop(running._kubelet);
+        let counts = json!({"replicas": 4, "updatedReplicas": 3, "readyReplicas": 2, "availableReplicas": 1});
+        world.merge_status::<Deployment>("tenant-control-plane", &counts).await;
+        let expected = json!({"replicas": 4, "upToDateReplicas": 3, "readyReplicas": 2, "availableReplicas": 1});
+        world
+            .wait("these counts", async || {
+                let status = world.raw::<NestedControlPlane>("tenant").await["status"].take();
+                let same = expected
+                    .as_object()
+                    .unwrap()
+                    .iter()
+                    .all(|(name, count)| status[name] == *count);
+                same.then_some(())
+            })
+            .await;
+    });
+}
+
 #[test]
 fn no_version_is_reported_before_a_pod_serves() {
     run(async |world| {
@@ -324,7 +347,7 @@ fn one(name: &str, value: &Value) -> BTreeMap<String, Value> {
 #[test]
 fn a_rollout_time_that_has_come_replaces_the_pods_and_one_in_the_future_does_not() {
     run(async |world| {
-        let _running = running(world, json!({}), json!({})).await;
+        let running = running(world, json!({}), json!({})).await;
         let template = async || {
             let deployment: Deployment = world.get("tenant-control-plane").await.unwrap();
             json!(deployment.spec.unwrap().template)
@@ -340,8 +363,16 @@ fn a_rollout_time_that_has_come_replaces_the_pods_and_one_in_the_future_does_not
             .await;
         let change = difference(&one("template", &before), &one("template", &template().await));
         assert_eq!(change, "", "the pods are replaced a century too early");
-        let past = k8s_openapi::jiff::Timestamp::now().to_string();
-        world.merge::<NestedControlPlane>("tenant", &after(&past)).await;
+        let soon = k8s_openapi::jiff::Timestamp::now() + k8s_openapi::jiff::SignedDuration::from_secs(10);
+        world
+            .merge::<NestedControlPlane>("tenant", &after(&soon.to_string()))
+            .await;
+        running.manager.look_again(world).await;
+        if k8s_openapi::jiff::Timestamp::now() < soon {
+            let change = difference(&one("template", &before), &one("template", &template().await));
+            assert_eq!(change, "", "the pods are replaced seconds too early");
+        }
+        // Nobody touches it: the manager itself has to remember.
         world
             .wait("the pods to be replaced", async || {
                 (template().await != before).then_some(())

@@ -2,12 +2,12 @@
 //! controller, a scheduler or a kubelet would; a condition and an event tell a person what to do,
 //! and it heals when that is done.
 
-use super::{place_etcd, pod_of, running, running_of};
+use super::{place_etcd, pod, running, running_of};
 use capn_api::NestedControlPlane;
 use capn_integration::{Manager, World, run};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
-    core::v1::{PersistentVolumeClaim, Pod, PodTemplateSpec},
+    core::v1::{PersistentVolumeClaim, Pod},
 };
 use kube::{
     ResourceExt,
@@ -43,15 +43,6 @@ async fn claim(world: &World) -> String {
     let api = world.api::<PersistentVolumeClaim>();
     api.create(&PostParams::default(), &claim).await.unwrap();
     name
-}
-
-/// Makes a pod of a workload, as its controller does, with this status.
-async fn pod(world: &World, owner: (&str, &str), template: PodTemplateSpec, status: Value) {
-    let mut pod = pod_of(&format!("{}-0", owner.1), template);
-    let owner = json!([{"apiVersion": "apps/v1", "kind": owner.0, "name": owner.1, "uid": "1", "controller": true}]);
-    pod.metadata.owner_references = serde_json::from_value(owner).unwrap();
-    let made = world.api::<Pod>().create(&PostParams::default(), &pod).await.unwrap();
-    world.merge_status::<Pod>(&made.name_any(), &status).await;
 }
 
 /// A control plane whose API server's pod has this status, and then one without it.
@@ -180,6 +171,9 @@ fn pods_that_no_node_has_room_for_are_told_and_heal_when_one_has() {
         ]});
         let owner = ("StatefulSet", "tenant-etcd");
         pod(world, owner, set.spec.unwrap().template, status).await;
+        // A scheduler may fail at first, because it does not know the claim yet.
+        manager.look_again(world).await;
+        assert_eq!(world.wait_condition("Available", "False").await.reason, "Starting");
         let words = ["StatefulSet tenant-etcd", "cannot be placed", why];
         told(world, "Unschedulable", &words).await;
         healed(world, manager).await;

@@ -21,8 +21,10 @@ use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{Pod, PodTemplateSpec, Secret, Volume},
 };
-use kube::api::PostParams;
-use serde_json::Value;
+use kube::{ResourceExt, api::PostParams};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+use serde_json::{Value, json};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// A control plane that is up, and everything that plays a part in it.
 struct Running {
@@ -71,6 +73,15 @@ fn pod_of(name: &str, template: PodTemplateSpec) -> Pod {
     }
 }
 
+/// Makes a pod of a workload, as its controller does, with this status.
+async fn pod(world: &World, owner: (&str, &str), template: PodTemplateSpec, status: Value) {
+    let mut pod = pod_of(&format!("{}-0", owner.1), template);
+    let owner = json!([{"apiVersion": "apps/v1", "kind": owner.0, "name": owner.1, "uid": "1", "controller": true}]);
+    pod.metadata.owner_references = serde_json::from_value(owner).unwrap();
+    let made = world.api::<Pod>().create(&PostParams::default(), &pod).await.unwrap();
+    world.merge_status::<Pod>(&made.name_any(), &status).await;
+}
+
 /// Makes a pod of etcd that a scheduler has given a Node.
 async fn place_etcd(world: &World, ordinal: u32) {
     let set = world
@@ -80,6 +91,16 @@ async fn place_etcd(world: &World, ordinal: u32) {
     pod.spec.as_mut().unwrap().node_name = Some("played".into());
     let pods = world.api::<Pod>();
     pods.create(&PostParams::default(), &pod).await.unwrap();
+}
+
+/// Whether the first certificate of a PEM text was signed by the other.
+fn signed(leaf: &str, authority: &str) -> bool {
+    let der = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap().to_vec();
+    let (leaf, authority) = (der(leaf), der(authority));
+    let (_, leaf) = X509Certificate::from_der(&leaf).unwrap();
+    let (_, authority) = X509Certificate::from_der(&authority).unwrap();
+    leaf.issuer().as_raw() == authority.subject().as_raw()
+        && leaf.verify_signature(Some(authority.public_key())).is_ok()
 }
 
 /// A text in a Secret.

@@ -1,7 +1,7 @@
 //! MUST of Cluster API's control plane contract: special consideration for private keys, and what
 //! holds for the kubeconfig Secret and its certificate.
 
-use super::{running, text};
+use super::{running, signed, text};
 use capn_integration::{Manager, Pair, World, old_client, run};
 use k8s_openapi::{
     ByteString,
@@ -80,12 +80,71 @@ fn private_keys_are_in_secrets_and_nowhere_else() {
     });
 }
 
+/// Which component is given which private key, as `component Secret/key`.
+fn keys_of(pod: &Pod) -> Vec<String> {
+    let spec = json!(pod.spec);
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let containers = [list(&spec["initContainers"]), list(&spec["containers"])].concat();
+    let mut found = Vec::new();
+    for volume in list(&spec["volumes"]) {
+        let mounts = |container: &&Value| {
+            list(&container["volumeMounts"])
+                .iter()
+                .any(|mount| mount["name"] == volume["name"])
+        };
+        for source in list(&volume["projected"]["sources"]) {
+            for item in list(&source["secret"]["items"]) {
+                let key = item["key"].as_str().unwrap();
+                if key.ends_with(".key") {
+                    let secret = source["secret"]["name"].as_str().unwrap();
+                    let users = containers.iter().filter(mounts);
+                    found.extend(users.map(|user| format!("{} {secret}/{key}", user["name"].as_str().unwrap())));
+                }
+            }
+        }
+        assert!(volume["secret"].is_null(), "a whole Secret is mounted: {volume}");
+    }
+    found
+}
+
+#[test]
+fn each_component_is_given_the_private_keys_that_it_uses_and_no_other() {
+    run(async |world| {
+        let _running = running(world, json!({}), json!({})).await;
+        let mut found: Vec<_> = world.list::<Pod>().await.iter().flat_map(keys_of).collect();
+        found.sort();
+        assert_eq!(
+            found,
+            [
+                "etcd tenant-etcd-member/tls.key",
+                "kube-apiserver tenant-apiserver/apiserver.key",
+                "kube-apiserver tenant-apiserver/etcd-client.key",
+                "kube-apiserver tenant-apiserver/front-proxy-client.key",
+                "kube-apiserver tenant-apiserver/kubelet-client.key",
+                "kube-apiserver tenant-sa/tls.key",
+                "kube-controller-manager tenant-ca/tls.key",
+                "kube-controller-manager tenant-controller-manager/tls.key",
+                "kube-controller-manager tenant-sa/tls.key",
+                "kube-scheduler tenant-scheduler/tls.key",
+            ]
+        );
+    });
+}
+
 /// "This secret MUST not be shared with other users or applications."
 #[test]
 fn the_kubeconfig_secret_of_cluster_api_is_mounted_by_no_pod() {
     run(async |world| {
         let _running = running(world, json!({}), json!({})).await;
-        for pod in world.list::<Pod>().await {
+        let key = credentials(&world.secret("tenant-kubeconfig").await).1;
+        for secret in world.list::<Secret>().await {
+            let data = secret.data.unwrap_or_default();
+            let shared = data.values().any(|value| value.0 == key.as_bytes());
+            assert!(!shared, "{:?} holds the administrator's key too", secret.metadata.name);
+        }
+        let pods = world.list::<Pod>().await;
+        assert_eq!(pods.len(), 2);
+        for pod in pods {
             let spec = json!(pod.spec).to_string();
             assert!(spec.contains("\"secret\""), "no Secret is mounted at all: {spec}");
             assert!(!spec.contains("tenant-kubeconfig"), "{spec}");
@@ -134,6 +193,10 @@ fn a_client_certificate_of_the_kubeconfig_that_nears_its_end_is_regenerated() {
                 credentials(secret).0 != near
             })
             .await;
+        let secret = world.secret("tenant-kubeconfig").await;
+        let new = credentials(&secret).0;
+        assert!(life(&new) > 300 * 24 * 60 * 60);
+        assert!(signed(&new, &ca.certificate), "another authority signed it");
     });
 }
 

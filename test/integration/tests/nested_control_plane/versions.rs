@@ -1,9 +1,9 @@
 //! Kubernetes versions: what is refused, and how an upgrade is told.
 
-use super::running;
+use super::{pod, running};
 use capn_api::NestedControlPlane;
 use capn_integration::{Manager, World, run};
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use serde_json::{Value, json};
 
 fn image(deployment: &Deployment) -> String {
@@ -70,24 +70,61 @@ fn a_version_that_is_too_old_is_told_the_oldest() {
     });
 }
 
-/// MUST: entries of `status.versions` are ordered from the older to the newer.
+/// MUST: entries of `status.versions` are ordered from the older to the newer, each with replicas.
 #[test]
-fn after_an_upgrade_the_old_version_is_gone_only_once_the_tenant_holds_objects_of_the_new() {
+fn the_versions_of_an_upgrade_are_reported_oldest_first_with_their_replicas() {
+    run(async |world| {
+        let running = running(world, json!({}), json!({"version": "v1.35.9", "replicas": 2})).await;
+        let reported = async |versions: Value| {
+            world
+                .wait(&format!("{versions} to be reported"), async || {
+                    let status = world.raw::<NestedControlPlane>("tenant").await["status"].take();
+                    (status["versions"] == versions && status["version"] == versions[0]["version"]).then_some(())
+                })
+                .await;
+        };
+        reported(json!([{"version": "v1.35.9", "replicas": 2}])).await;
+        drop(running._kubelet);
+        set(world, "v1.35.10").await;
+        let deployment = world
+            .wait_for::<Deployment>("tenant-control-plane", "the new image", |d| {
+                image(d).ends_with(":v1.35.10")
+            })
+            .await;
+        let ready = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
+        let owner = ("ReplicaSet", "tenant-control-plane-new");
+        pod(world, owner, deployment.spec.unwrap().template, ready).await;
+        reported(json!([{"version": "v1.35.9", "replicas": 2}, {"version": "v1.35.10", "replicas": 1}])).await;
+    });
+}
+
+#[test]
+fn after_an_upgrade_the_new_version_is_told_only_once_the_tenant_holds_its_objects() {
     run(async |world| {
         let running = running(world, json!({}), json!({"version": "v1.35.0"})).await;
         let old = running.tenant.objects();
         drop(running.tenant);
         set(world, "v1.36.0").await;
-        let both = world
-            .wait_ncp("both versions", |ncp| {
-                ncp.status.as_ref().is_some_and(|status| status.versions.len() == 2)
+        world
+            .wait("pods of the new version alone", async || {
+                let pods = world.list::<Pod>().await;
+                let image = |pod: &Pod| json!(pod.spec)["initContainers"][0]["image"].to_string();
+                let (new, old): (Vec<_>, Vec<_>) = pods
+                    .iter()
+                    .map(image)
+                    .filter(|image| image.contains("kube-apiserver"))
+                    .partition(|image| image.contains("v1.36.0"));
+                (!new.is_empty() && old.is_empty()).then_some(())
             })
-            .await
-            .status
-            .unwrap();
-        let versions: Vec<_> = both.versions.iter().map(|version| version.version.as_str()).collect();
-        assert_eq!(versions, ["v1.35.0", "v1.36.0"], "oldest first");
-        assert_eq!(both.version.as_deref(), Some("v1.35.0"));
+            .await;
+        running.manager.look_again(world).await;
+        let status = world.ncp().await.status.unwrap();
+        assert_eq!(status.version.as_deref(), Some("v1.35.0"));
+        assert!(
+            status.versions.iter().all(|version| version.replicas > 0),
+            "{:?}",
+            status.versions
+        );
         let tenant = capn_integration::TenantApiServer::start(world).await;
         world
             .wait_ncp("the new version alone", |ncp| {
