@@ -11,7 +11,7 @@ use kube::{
         WatchStreamExt,
         controller::{Action, Controller},
         events::{Event, EventType, Recorder, Reporter},
-        reflector::{self, ObjectRef, reflector},
+        reflector::ObjectRef,
         watcher::{self, watcher},
     },
 };
@@ -60,37 +60,6 @@ impl Scope {
             None => config,
         }
     }
-}
-
-/// A controller of our own objects, which looks at one whenever more than its status changed: that
-/// is ours, and to look again after each write of it would double the work.
-pub fn controller<K>(scope: &Scope, client: &Client) -> Controller<K>
-where
-    K: Object + Resource<Scope = k8s_openapi::NamespaceResourceScope> + Send + Sync + 'static,
-{
-    let (store, writer) = reflector::store();
-    let changed = reflector(writer, watcher(scope.api::<K>(client), scope.ours()))
-        .applied_objects()
-        .predicate_filter(beside_status::<K>, Default::default());
-    Controller::for_stream(changed, store)
-}
-
-/// Stands for an object but for its status.
-fn beside_status<K: Resource>(object: &K) -> Option<u64> {
-    let meta = object.meta();
-    let (finalizers, deleted) = (&meta.finalizers, meta.deletion_timestamp.is_some());
-    let owners: Vec<_> = meta.owner_references.iter().flatten().map(|owner| &owner.uid).collect();
-    let mut hasher = DefaultHasher::new();
-    (
-        meta.generation,
-        &meta.labels,
-        &meta.annotations,
-        finalizers,
-        deleted,
-        owners,
-    )
-        .hash(&mut hasher);
-    Some(hasher.finish())
 }
 
 /// Objects that others own, each whenever more than its conditions changed. Cluster API writes the

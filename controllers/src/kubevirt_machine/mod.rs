@@ -30,7 +30,7 @@ use kube::{
     core::PartialObjectMeta,
     runtime::{
         WatchStreamExt,
-        controller::Action,
+        controller::{Action, Controller},
         events::EventType,
         reflector::{ObjectRef, Store},
         watcher::{self, watcher},
@@ -50,7 +50,7 @@ const NAME: &str = "capk-kubevirt-machine";
 pub async fn run(client: Client, scope: Scope, shutdown: watch::Receiver<bool>) {
     let context = Arc::new(Context::new(client.clone(), NAME));
     let nodes = Arc::new(Nodes::default());
-    let controller = crate::controller::controller::<KubevirtMachine>(&scope, &client);
+    let controller = Controller::new(scope.api::<KubevirtMachine>(&client), scope.ours());
     let (by_machine, by_cluster) = (controller.store(), controller.store());
     let controller = controller
         .watches_stream(
@@ -301,7 +301,9 @@ impl Pass<'_> {
             Outcome::Made { .. } | Outcome::NotYet(_) | Outcome::Paused(_) => {}
             Outcome::Deleting(_) => return Ok(again(Some(now + SignedDuration::from_secs(10)), now, &key)),
         }
-        Ok(again(None, now, &key))
+        // A Node that could not be uncordoned, because its tenant was not reached.
+        let unsettled = eviction::begun(&object).then(|| now + SignedDuration::from_secs(15));
+        Ok(again(unsettled, now, &key))
     }
 }
 

@@ -36,7 +36,7 @@ use kube::{
     Client, Resource, ResourceExt,
     core::PartialObjectMeta,
     runtime::{
-        controller::Action,
+        controller::{Action, Controller},
         events::EventType,
         reflector::{ObjectRef, Store},
         watcher,
@@ -63,7 +63,7 @@ struct Own {
 /// Runs the controller until shutdown.
 pub async fn run(client: Client, scope: Scope, max_starting: u32, shutdown: watch::Receiver<bool>) {
     let context = Arc::new(Context::new(client.clone(), NAME));
-    let controller = crate::controller::controller::<NestedControlPlane>(&scope, &client);
+    let controller = Controller::new(scope.api::<NestedControlPlane>(&client), scope.ours());
     let own = Arc::new(Own {
         tenants: Tenants::default(),
         turns: Turns::new(max_starting),

@@ -3,8 +3,8 @@
 
 use super::validate::initialized;
 use capn_api::{
-    NestedControlPlane,
-    condition::find,
+    ConditionStatus, NestedControlPlane,
+    condition::{find, is_true},
     nested_control_plane::{NestedControlPlaneStatus, condition, reason},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -51,7 +51,10 @@ impl Turns {
         all: &[Arc<NestedControlPlane>],
         now: Timestamp,
     ) -> bool {
-        waits(ncp) && !self.free(&mut self.done(), ncp, all, now)
+        let mut done = self.done();
+        // One that was given a turn may not have its own status back yet.
+        let given = ncp.uid().is_some_and(|uid| done.given.contains_key(&uid));
+        waits(ncp) && !given && !self.free(&mut done, ncp, all, now)
     }
 
     /// Those that come next when one has `changed`, as many as may start now. What is known of all
@@ -68,7 +71,9 @@ impl Turns {
         waiting.sort_by_key(|ncp| age(ncp));
         if self.most > 0 {
             let mut done = self.done();
-            done.forget_old(&all, now);
+            // Not of what has changed: those that are woken look at what is known.
+            done.forget_old(known, now);
+            waiting.retain(|ncp| !done.starts(ncp, now));
             let busy = all.iter().filter(|ncp| done.starts(ncp, now)).count();
             waiting.truncate(self.most.saturating_sub(busy));
         }
@@ -106,6 +111,9 @@ impl Turns {
 
     /// Takes a turn back from one that does not start: it failed, or waits for a person.
     pub(crate) fn settle(&self, ncp: &NestedControlPlane, status: &NestedControlPlaneStatus) {
+        if self.most == 0 {
+            return;
+        }
         let starts = find(&status.conditions, condition::AVAILABLE)
             .is_some_and(|available| available.reason == reason::STARTING);
         let (mut done, uid) = (self.done(), ncp.uid().unwrap_or_default());
@@ -136,9 +144,15 @@ impl Done {
     }
 }
 
-/// Whether this one was told to wait for its turn.
-pub(crate) fn waits(ncp: &NestedControlPlane) -> bool {
-    available(ncp).is_some_and(|c| c.reason == reason::WAITING_FOR_TURN) && ncp.metadata.deletion_timestamp.is_none()
+/// Whether this one was told to wait for its turn, and would take it.
+fn waits(ncp: &NestedControlPlane) -> bool {
+    let paused = ncp
+        .status
+        .as_ref()
+        .is_some_and(|status| is_true(&status.conditions, condition::PAUSED));
+    available(ncp).is_some_and(|c| c.reason == reason::WAITING_FOR_TURN)
+        && ncp.metadata.deletion_timestamp.is_none()
+        && !paused
 }
 
 fn started_lately(ncp: &NestedControlPlane, now: Timestamp) -> bool {
@@ -152,7 +166,7 @@ fn started_lately(ncp: &NestedControlPlane, now: Timestamp) -> bool {
 /// ScalingUp begins when the pods are applied.
 fn started_at(ncp: &NestedControlPlane) -> Option<Timestamp> {
     let scaling = find(&ncp.status.as_ref()?.conditions, condition::SCALING_UP)?;
-    (scaling.status == capn_api::ConditionStatus::True).then_some(scaling.last_transition_time.0)
+    (scaling.status == ConditionStatus::True).then_some(scaling.last_transition_time.0)
 }
 
 fn available(ncp: &NestedControlPlane) -> Option<&capn_api::Condition> {
@@ -258,9 +272,28 @@ mod tests {
         let turns = Turns::new(1);
         let all = [made(1, reason::STARTING), made(2, reason::WAITING_FOR_TURN)];
         assert!(turns.next(&all, &all[0], now()).is_empty());
-        let available = serde_json::from_value(status(reason::AVAILABLE)).unwrap();
+        let available: NestedControlPlaneStatus = serde_json::from_value(status(reason::AVAILABLE)).unwrap();
         turns.settle(&all[0], &available);
-        assert_eq!(turns.next(&all, &all[0], now()).len(), 1);
+        let mut changed = all[0].as_ref().clone();
+        changed.status = Some(available);
+        for changed in [all[0].as_ref(), &changed] {
+            assert_eq!(turns.next(&all, changed, now()).len(), 1);
+            assert!(!turns.still_waits(&all[1], &all, now()));
+        }
+        assert!(turns.take(&all[1], &all, now()));
+        assert!(turns.next(&all, &all[0], now()).is_empty(), "it has its turn already");
+    }
+
+    #[test]
+    fn one_that_is_paused_holds_up_nobody() {
+        let turns = Turns::new(1);
+        let mut paused = made(1, reason::WAITING_FOR_TURN).as_ref().clone();
+        paused.status.as_mut().unwrap().conditions.push(
+            serde_json::from_value(json!({"type": "Paused", "status": "True", "reason": "Paused", "message": ""}))
+                .unwrap(),
+        );
+        let all = [Arc::new(paused), made(2, reason::WAITING_FOR_TURN)];
+        assert_eq!(turns.next(&all, &all[0], now())[0].name_any(), "t2");
         assert!(turns.take(&all[1], &all, now()));
     }
 
