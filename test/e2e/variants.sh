@@ -35,7 +35,7 @@ answers_through_endpoint() {
 # What a person may do by mistake: the volume stays, and with it everything that the tenant holds.
 store_outlives_its_stateful_set() {
   balanced create configmap kept >/dev/null
-  quiet kubectl -n "$NAMESPACE" delete statefulset balanced-etcd --cascade foreground --timeout 120s
+  quiet kubectl -n "$NAMESPACE" delete statefulset balanced-etcd --cascade=foreground --timeout 120s
   wait_for 120 "the store of balanced" balanced get configmap kept --request-timeout 5s
 }
 
