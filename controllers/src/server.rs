@@ -15,8 +15,10 @@ use tokio::net::TcpListener;
 ///
 /// # Errors
 /// When the address cannot be bound.
-pub async fn serve(address: SocketAddr) -> std::io::Result<()> {
-    let listener = TcpListener::bind(address).await?;
+pub async fn serve(address: SocketAddr) -> Result<(), String> {
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("--health-addr {address}: {error}"))?;
     tokio::spawn(async move {
         loop {
             let Ok((stream, _)) = listener.accept().await else {

@@ -7,6 +7,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Mutex, OnceLock,
+        atomic::{AtomicU32, Ordering},
         mpsc::{Sender, channel},
     },
     thread,
@@ -107,10 +108,19 @@ impl Drop for Process {
     }
 }
 
-/// A port that is free now.
+/// A port that is free and stays so until a server binds it: each is given once in this process, and
+/// lies below those that the kernel gives to whoever connects or binds port 0.
 pub(crate) fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("no port is free");
-    listener.local_addr().expect("a bound listener has an address").port()
+    const PORTS: std::ops::Range<u16> = 12_000..30_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let free = || {
+        // Processes beside this one start elsewhere in the range.
+        let number = std::process::id() * 97 + GIVEN.fetch_add(1, Ordering::Relaxed);
+        let port =
+            PORTS.start + u16::try_from(number % u32::from(PORTS.end - PORTS.start)).expect("smaller than a port");
+        std::net::TcpListener::bind(("127.0.0.1", port)).ok().map(|_| port)
+    };
+    (0..100).find_map(|_| free()).expect("no port is free")
 }
 
 /// Removes a folder once this process has ended, however it ends: what waits for it is a shell at
