@@ -3,7 +3,7 @@
 
 use super::build::{Applied, Network, Prepared, Workloads};
 use super::names::Names;
-use super::observe::{Observed, Services, placed};
+use super::observe::{Observed, Services, prepared};
 use super::validate::Tenant;
 use crate::calls::{CallError, Calls, Object};
 use capn_api::{
@@ -161,10 +161,10 @@ pub(crate) fn started(tenant: &Tenant, live: &Observed) -> bool {
     tenant.initialized || live.etcd.is_some() || live.control_plane.is_some()
 }
 
-/// Whether the store of a new tenant has no Node yet, be it for want of a volume or of room. API
+/// Whether the store of a new tenant cannot start yet, be it for want of a volume or of room. API
 /// servers without a store end again and again, and are backed off for minutes when it comes.
 fn waits_for_store(tenant: &Tenant, live: &Observed) -> bool {
     let quorum = usize::try_from(tenant.etcd.replicas / 2 + 1).unwrap_or_default();
-    let placed = live.etcd_pods.iter().filter(|pod| placed(pod)).count();
-    !tenant.has_run && live.control_plane.is_none() && placed < quorum
+    let prepared = live.etcd_pods.iter().filter(|pod| prepared(pod)).count();
+    !tenant.has_run && live.control_plane.is_none() && prepared < quorum
 }

@@ -260,7 +260,7 @@ impl Pass<'_> {
         Ok(Outcome::Applied {
             control_plane: workloads.control_plane.map(Box::new),
             published: addresses.published.is_some(),
-            again: [rollout, self.observed.due]
+            again: [rollout, self.observed.due()]
                 .into_iter()
                 .flatten()
                 .fold(leaves.renewal, Timestamp::min),

@@ -10,7 +10,7 @@ use capn_api::{
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
-    core::v1::{PersistentVolumeClaim, Pod, Secret, Service},
+    core::v1::{PersistentVolumeClaim, Pod, PodCondition, Secret, Service},
     policy::v1::PodDisruptionBudget,
     storage::v1::StorageClass,
 };
@@ -33,8 +33,6 @@ pub(crate) struct Observed {
     pub(crate) storage: StorageProblem,
     /// When this was read.
     pub(crate) now: Timestamp,
-    /// When claims without a volume and pods without a Node that are new now no longer are.
-    pub(crate) due: Option<Timestamp>,
 }
 
 /// Time in which a claim finds a volume that was made by hand and whose class is no object, and in
@@ -45,6 +43,14 @@ impl Observed {
     /// Whether a claim or a pod is so new that what it lacks may still come by itself.
     pub(crate) fn is_new(&self, object: &impl ResourceExt) -> bool {
         settles(object).is_some_and(|at| at > self.now)
+    }
+
+    /// When the first claim without a volume or pod without a Node is no longer new.
+    pub(crate) fn due(&self) -> Option<Timestamp> {
+        let claim = unbound(&self.claims).and_then(settles);
+        let pods = self.etcd_pods.iter().chain(&self.pods);
+        let unplaced = pods.filter(|pod| !placed(pod)).filter_map(settles);
+        claim.into_iter().chain(unplaced).filter(|at| *at > self.now).min()
     }
 }
 
@@ -150,9 +156,7 @@ pub(crate) async fn observe(
         claims,
         storage: StorageProblem::None,
         now,
-        due: None,
     };
-    observed.due = due(&observed);
     if let Some(claim) = unbound(&observed.claims).filter(|claim| !observed.is_new(*claim)) {
         observed.storage = storage_problem(calls, claim).await?;
     }
@@ -216,16 +220,20 @@ pub(crate) fn unbound(claims: &[PersistentVolumeClaim]) -> Option<&PersistentVol
         .find(|claim| claim.status.as_ref().and_then(|status| status.phase.as_deref()) != Some("Bound"))
 }
 
-fn due(observed: &Observed) -> Option<Timestamp> {
-    let claim = unbound(&observed.claims).and_then(settles);
-    let pods = observed.etcd_pods.iter().chain(&observed.pods);
-    let unplaced = pods.filter(|pod| !placed(pod)).filter_map(settles);
-    claim.into_iter().chain(unplaced).filter(|at| *at > observed.now).min()
+/// Whether a pod has a Node.
+fn placed(pod: &Pod) -> bool {
+    pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
 }
 
-/// Whether a pod has a Node.
-pub(crate) fn placed(pod: &Pod) -> bool {
-    pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
+/// Whether the kubelet has a pod's volumes and sandbox: a pod that has a Node may still wait long for
+/// them. Kubelets before 1.29 do not say so; their pods count once they run.
+pub(crate) fn prepared(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let condition =
+        |condition: &PodCondition| condition.type_ == "PodReadyToStartContainers" && condition.status == "True";
+    status.is_some_and(|status| {
+        status.phase.as_deref() == Some("Running") || status.conditions.iter().flatten().any(condition)
+    })
 }
 
 /// A claim says nothing of why it waits but in events, so its class is looked at.

@@ -33,7 +33,7 @@ pub(crate) enum Outcome {
     /// Others are starting.
     WaitingForTurn,
     /// Applied; `seeded` once the tenant holds what workers join by. No Deployment yet while the
-    /// store of a new tenant has no Node.
+    /// store of a new tenant cannot start yet.
     Applied {
         control_plane: Option<Box<Deployment>>,
         published: bool,

@@ -128,7 +128,8 @@ impl Player {
             if !ready.iter().any(|condition| condition.type_ == "Ready") {
                 let true_ = |type_: &str| json!({"type": type_, "status": "True"});
                 let status = json!({"status": {"phase": "Running",
-                    "conditions": [true_("PodScheduled"), true_("Initialized"), true_("ContainersReady"), true_("Ready")]}});
+                    "conditions": [true_("PodScheduled"), true_("PodReadyToStartContainers"), true_("Initialized"),
+                        true_("ContainersReady"), true_("Ready")]}});
                 pods.patch_status(&name, &PatchParams::default(), &Patch::Merge(&status))
                     .await?;
             }

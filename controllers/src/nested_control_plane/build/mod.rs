@@ -38,7 +38,7 @@ pub(crate) struct Network<Stage> {
 #[derive(Clone, Debug)]
 pub(crate) struct Workloads<Stage> {
     pub(crate) etcd: StatefulSet,
-    /// Not applied while the store of a new tenant has no Node.
+    /// Not applied while the store of a new tenant cannot start yet.
     pub(crate) control_plane: Option<Deployment>,
     /// Wanted with more than one member.
     pub(crate) etcd_budget: Option<PodDisruptionBudget>,

@@ -2,7 +2,7 @@
 //! controller, a scheduler or a kubelet would; a condition and an event tell a person what to do,
 //! and it heals when that is done.
 
-use super::{place_etcd, pod, running, running_of};
+use super::{place_etcd, pod, prepare_etcd, running, running_of};
 use capn_api::NestedControlPlane;
 use capn_integration::{Manager, World, run};
 use k8s_openapi::api::{
@@ -49,7 +49,7 @@ async fn claim(world: &World) -> String {
 async fn api_server_told_and_healed(world: &World, status: Value, reason: &str, words: &[&str]) {
     let manager = Manager::start(world).await;
     world.tenant().await;
-    place_etcd(world, 0).await;
+    prepare_etcd(world, 0).await;
     let deployment = world
         .wait_for::<Deployment>("tenant-control-plane", "to be there", |_| true)
         .await;
@@ -181,17 +181,18 @@ fn pods_that_no_node_has_room_for_are_told_and_heal_when_one_has() {
 }
 
 #[test]
-fn an_api_server_starts_only_when_most_of_its_store_has_a_node() {
+fn an_api_server_starts_only_when_most_of_its_store_has_its_volumes() {
     run(async |world| {
         let manager = Manager::start(world).await;
         world.cluster(json!({})).await;
         let members = json!({"datastore": {"etcd": {"replicas": 3}}});
         world.control_plane(members).await;
-        place_etcd(world, 0).await;
+        prepare_etcd(world, 0).await;
+        place_etcd(world, 1).await;
         manager.look_again(world).await;
         assert!(world.get::<Deployment>("tenant-control-plane").await.is_none());
         world.wait_condition("ScalingUp", "True").await;
-        place_etcd(world, 2).await;
+        prepare_etcd(world, 2).await;
         world
             .wait_for::<Deployment>("tenant-control-plane", "to be there", |_| true)
             .await;

@@ -93,6 +93,16 @@ async fn place_etcd(world: &World, ordinal: u32) {
     pods.create(&PostParams::default(), &pod).await.unwrap();
 }
 
+/// Makes a pod of etcd that has its volumes and its sandbox.
+async fn prepare_etcd(world: &World, ordinal: u32) {
+    place_etcd(world, ordinal).await;
+    let condition = json!({"type": "PodReadyToStartContainers", "status": "True"});
+    let status = json!({"phase": "Pending", "conditions": [condition]});
+    world
+        .merge_status::<Pod>(&format!("tenant-etcd-{ordinal}"), &status)
+        .await;
+}
+
 /// Whether the first certificate of a PEM text was signed by the other.
 fn signed(leaf: &str, authority: &str) -> bool {
     let der = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap().to_vec();

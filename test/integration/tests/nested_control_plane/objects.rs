@@ -1,6 +1,6 @@
 //! What is made in the management cluster for a tenant, as it can be seen without nodes.
 
-use super::{place_etcd, pod_of, running};
+use super::{pod_of, prepare_etcd, running};
 use capn_api::{NestedControlPlane, cluster_api::BLOCK_MOVE_ANNOTATION};
 use capn_integration::{Manager, run};
 use k8s_openapi::api::{
@@ -83,7 +83,7 @@ fn the_pods_are_admitted_where_pod_security_restricted_is_enforced() {
         world
             .control_plane(json!({"replicas": 2, "podTemplate": {"containers": extra}}))
             .await;
-        place_etcd(world, 0).await;
+        prepare_etcd(world, 0).await;
         let deployment = world
             .wait_for::<Deployment>("tenant-control-plane", "to be there", |_| true)
             .await;
