@@ -72,13 +72,13 @@ pub struct KubevirtClusterSpec {
     /// NestedControlPlane, which publishes its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control_plane_endpoint: Option<ApiEndpoint>,
-    /// Shape of the Service in front of control planes in VMs.
+    /// Shape of the Service in front of control planes in VMs, which this release does not make.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control_plane_service_template: Option<ServiceTemplate>,
     /// Secret with the kubeconfig of the cluster that the VMs run in; this cluster by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub infra_cluster_secret_ref: Option<ObjectReference>,
-    /// Keys for SSH to the VMs.
+    /// Keys for SSH to the VMs. Kept as it is; this release does not use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh_keys: Option<SshKeys>,
 }

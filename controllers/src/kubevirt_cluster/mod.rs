@@ -3,6 +3,8 @@
 //! Cluster has it.
 
 mod status;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 use crate::calls::CallError;

@@ -120,10 +120,10 @@ async fn ensure(
 }
 
 /// A Secret with leaves: the files `<prefix>.crt` and `<prefix>.key`, or a kubeconfig around them.
-struct LeafSecret<'a> {
+pub(super) struct LeafSecret<'a> {
     name: String,
     live: &'a Option<Secret>,
-    leaves: Vec<(&'static str, LeafSpec, &'a Authority)>,
+    pub(super) leaves: Vec<(&'static str, LeafSpec, &'a Authority)>,
     kubeconfig: Option<Kubeconfig>,
 }
 
@@ -147,35 +147,12 @@ pub(crate) async fn leaves(
     now: Timestamp,
 ) -> Result<Leaves, KeysError> {
     let names = &tenant.names;
-    let Authorities { ca, etcd, proxy, .. } = authorities;
+    let Authorities { ca, etcd, .. } = authorities;
     let component = |name, live, user| LeafSecret {
         name,
         live,
         leaves: vec![("tls", LeafSpec::client(user, None), ca)],
         kubeconfig: Some(Kubeconfig::Mounted { user }),
-    };
-    let api_server = LeafSecret {
-        name: names.api_server_certificates(),
-        live: &secrets.api_server,
-        leaves: vec![
-            ("apiserver", api_server(tenant, addresses), ca),
-            (
-                "kubelet-client",
-                LeafSpec::client("kube-apiserver-kubelet-client", None),
-                ca,
-            ),
-            (
-                "etcd-client",
-                LeafSpec::client("kube-apiserver-etcd-client", None),
-                etcd,
-            ),
-            (
-                "front-proxy-client",
-                LeafSpec::client("front-proxy-client", None),
-                proxy,
-            ),
-        ],
-        kubeconfig: None,
     };
     let member = LeafSecret {
         name: names.etcd_certificates(),
@@ -209,7 +186,7 @@ pub(crate) async fn leaves(
         write(admin).await.map(Some)
     };
     let (one, two, three, four, admin) = try_join!(
-        write(api_server),
+        write(api_server(tenant, addresses, authorities, &secrets.api_server)),
         write(member),
         write(component(
             names.controller_manager(),
@@ -234,15 +211,37 @@ pub(crate) async fn leaves(
     })
 }
 
-struct Decided {
+/// The Secret of the API server: what it serves with, and as whom it calls others.
+pub(super) fn api_server<'a>(
+    tenant: &Tenant,
+    addresses: &Addresses,
+    authorities: &'a Authorities,
+    live: &'a Option<Secret>,
+) -> LeafSecret<'a> {
+    let Authorities { ca, etcd, proxy, .. } = authorities;
+    let client = |name| LeafSpec::client(name, None);
+    LeafSecret {
+        name: tenant.names.api_server_certificates(),
+        live,
+        leaves: vec![
+            ("apiserver", serving(tenant, addresses), ca),
+            ("kubelet-client", client("kube-apiserver-kubelet-client"), ca),
+            ("etcd-client", client("kube-apiserver-etcd-client"), etcd),
+            ("front-proxy-client", client("front-proxy-client"), proxy),
+        ],
+        kubeconfig: None,
+    }
+}
+
+pub(super) struct Decided {
     data: BTreeMap<String, ByteString>,
     changed: bool,
-    renewal: Timestamp,
+    pub(super) renewal: Timestamp,
     first: PemPair,
 }
 
 /// What a leaf Secret shall hold: what it holds already, as far as that still serves.
-fn decide(
+pub(super) fn decide(
     tenant: &Tenant,
     authorities: &Authorities,
     wanted: &LeafSecret<'_>,
@@ -377,7 +376,7 @@ fn embedded(secret: &Secret) -> Option<PemPair> {
     })
 }
 
-fn api_server(tenant: &Tenant, addresses: &Addresses) -> LeafSpec {
+fn serving(tenant: &Tenant, addresses: &Addresses) -> LeafSpec {
     let (service, namespace) = (tenant.names.api_server_service(), &tenant.namespace);
     let domain = &tenant.network.domain;
     let mut names = addresses.hosts.clone();

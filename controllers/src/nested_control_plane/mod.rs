@@ -18,7 +18,7 @@ mod versions;
 mod tests;
 
 use crate::controller::{Context, Scope, Unfinished, again, paused, reference};
-use crate::tenant::{Access, Facts, Tenants, objects};
+use crate::tenant::{Access, Tenants};
 use addresses::Addresses;
 use capn_api::{
     NestedControlPlane,
@@ -280,21 +280,6 @@ impl Pass<'_> {
         let (Some(endpoint), Some(admin)) = (&addresses.published, &leaves.admin) else {
             return Ok(false);
         };
-        let joined = |networks: &[ipnet::IpNet]| networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        let facts = Facts {
-            cluster: tenant.names.cluster(),
-            version: versions::display(&tenant.version),
-            endpoint: endpoint.authority(),
-            reached: addresses.reached,
-            authority: authorities.ca.certificate(),
-            domain: &tenant.network.domain,
-            dns: tenant.network.dns,
-            pods: joined(&tenant.network.pods),
-            services: joined(&tenant.network.services),
-            image_repository: &tenant.image_repository,
-            core_dns: tenant.addons.core_dns.as_deref(),
-            kube_proxy: tenant.addons.kube_proxy.as_deref(),
-        };
         let direct = capn_api::common::ApiEndpoint {
             host: addresses.api_server.to_string(),
             port: tenant.endpoint.service_port,
@@ -305,7 +290,8 @@ impl Pass<'_> {
             authority: authorities.ca.certificate(),
             admin,
         };
-        self.own.tenants.write(access, objects(&facts)).await?;
+        let objects = build::inside(tenant, addresses, endpoint, authorities.ca.certificate());
+        self.own.tenants.write(access, objects).await?;
         Ok(true)
     }
 

@@ -3,12 +3,15 @@
 use super::{
     addresses::{Addresses, addresses},
     build,
+    keys::{self, Authorities},
     validate::{Tenant, ValidateError, validate},
 };
+use crate::pki::Authority;
 use capn_api::{NestedControlPlane, cluster_api::Cluster, common::ApiEndpoint};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Service;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 fn ncp(spec: Value) -> NestedControlPlane {
     serde_json::from_value(json!({
@@ -61,6 +64,24 @@ fn published(spec: Value) -> ApiEndpoint {
     reached(&tenant(spec)).published.unwrap()
 }
 
+/// What the API server's certificates say, and when they are renewed.
+fn certificates(tenant: &Tenant, addresses: &Addresses) -> Value {
+    static AUTHORITIES: LazyLock<Authorities> = LazyLock::new(|| {
+        let pair = || Authority::generate("authority", Timestamp::UNIX_EPOCH).unwrap();
+        let authority = || Authority::read(&pair(), Timestamp::UNIX_EPOCH).unwrap();
+        Authorities {
+            ca: authority(),
+            etcd: authority(),
+            proxy: authority(),
+            service_account: pair(),
+        }
+    });
+    let wanted = keys::api_server(tenant, addresses, &AUTHORITIES, &None);
+    let decided = keys::decide(tenant, &AUTHORITIES, &wanted, Timestamp::UNIX_EPOCH).unwrap();
+    let names: Vec<_> = wanted.leaves.iter().map(|(_, spec, _)| &spec.names).collect();
+    json!({"names": names, "renewal": decided.renewal.to_string()})
+}
+
 /// Everything that a spec becomes, as one value.
 fn built(spec: &Value) -> Value {
     let tenant = tenant(spec.clone());
@@ -73,9 +94,8 @@ fn built(spec: &Value) -> Value {
         "controlPlane": workloads.control_plane,
         "budgets": [workloads.etcd_budget, workloads.control_plane_budget],
         "published": addresses.published,
-        "certificates": format!("{:?}", tenant.certificates),
-        "addons": format!("{:?}", tenant.addons),
-        "hosts": addresses.hosts,
+        "certificates": certificates(&tenant, &addresses),
+        "inside": addresses.published.as_ref().map(|endpoint| build::inside(&tenant, &addresses, endpoint, "PEM")),
         "deletesClaims": super::finalize::deletes_claims(&ncp(spec.clone()).spec),
     })
 }
@@ -206,14 +226,20 @@ fn an_endpoint_inside_the_tenants_own_networks_is_refused() {
     assert!(super::validate::validate_endpoint(&tenant.network, "10.100.0.10".parse().ok()).is_ok());
 }
 
+/// What the leaves of a volume are held against.
+fn extra_volume() -> Value {
+    json!({"name": "extra", "mountPath": "/extra", "emptyDir": {}})
+}
+
 /// A value for each leaf of the spec that differs from the default. Leaves below Kubernetes' own
 /// types are theirs.
 fn leaves() -> Vec<(&'static str, Value)> {
-    let volume = |source: &str, value: Value| {
-        let mut volume = json!({"name": "extra", "mountPath": "/extra"});
-        volume[source] = value;
+    let volume = |leaf: &str, value: Value| {
+        let mut volume = extra_volume();
+        volume[leaf] = value;
         json!([volume])
     };
+    let source = |leaf: &str, value: Value| json!([{"name": "extra", "mountPath": "/extra", leaf: value}]);
     let mut leaves = vec![
         ("version", json!("v1.35.1")),
         ("replicas", json!(2)),
@@ -270,22 +296,29 @@ fn leaves() -> Vec<(&'static str, Value)> {
             (path("image"), json!("example.com/image:1")),
             (path("resources"), json!({"requests": {"cpu": "1"}})),
             (path("extraArgs"), json!([{"name": "v", "value": "4"}])),
-            (path("extraVolumes.name"), volume("emptyDir", json!({}))),
+            (path("extraVolumes.name"), volume("name", json!("other"))),
+            (path("extraVolumes.mountPath"), volume("mountPath", json!("/elsewhere"))),
+            (path("extraVolumes.subPath"), volume("subPath", json!("part"))),
+            (path("extraVolumes.readOnly"), volume("readOnly", json!(true))),
+            (
+                path("extraVolumes.emptyDir"),
+                source("emptyDir", json!({"sizeLimit": "1Mi"})),
+            ),
             (
                 path("extraVolumes.configMap"),
-                volume("configMap", json!({"name": "x"})),
+                source("configMap", json!({"name": "x"})),
             ),
             (
                 path("extraVolumes.secret"),
-                volume("secret", json!({"secretName": "x"})),
+                source("secret", json!({"secretName": "x"})),
             ),
             (
                 path("extraVolumes.persistentVolumeClaim"),
-                volume("persistentVolumeClaim", json!({"claimName": "x"})),
+                source("persistentVolumeClaim", json!({"claimName": "x"})),
             ),
             (
                 path("extraVolumes.projected"),
-                volume("projected", json!({"sources": []})),
+                source("projected", json!({"sources": []})),
             ),
         ]);
     }
@@ -309,8 +342,12 @@ fn with(path: &str, value: &Value) -> Value {
 fn each_leaf_of_the_spec_changes_what_is_built() {
     let plain = built(&json!({"version": "v1.36.3"}));
     for (path, value) in leaves() {
-        let spec = with(path, &value);
-        assert_ne!(built(&spec), plain, "{path} is decoration");
+        let built_with = built(&with(path, &value));
+        assert_ne!(built_with, plain, "{path} is decoration");
+        if path.contains(".extraVolumes.") {
+            let volume = built(&with(path, &json!([extra_volume()])));
+            assert_ne!(built_with, volume, "{path} is decoration");
+        }
     }
     // This one says something only of a load balancer.
     let balanced = json!({"version": "v1.36.3", "endpoint": {"type": "LoadBalancer"}});
@@ -322,12 +359,8 @@ fn each_leaf_of_the_spec_changes_what_is_built() {
 #[test]
 fn the_list_of_leaves_is_that_of_the_schema() {
     let mut known: BTreeSet<String> = leaves().into_iter().map(|(path, _)| path.to_owned()).collect();
-    // Tested by what they are part of, or always refused.
+    // Tested beside the endpoint's type, or always refused.
     known.insert("endpoint.loadBalancerClass".into());
-    for component in ["apiServer", "controllerManager", "scheduler"] {
-        for leaf in ["mountPath", "subPath", "readOnly", "emptyDir", "hostPath"] {
-            known.insert(format!("{component}.extraVolumes.{leaf}"));
-        }
-    }
+    known.extend(["apiServer", "controllerManager", "scheduler"].map(|part| format!("{part}.extraVolumes.hostPath")));
     crate::leaves::are_those_of(&capn_api::control_plane_crds().remove(0), &known);
 }

@@ -1,11 +1,14 @@
-//! Step 3: every object that a tenant shall have in the management cluster. Pure: no client, no
-//! clock, no keys.
+//! Step 3: every object that a tenant shall have, in the management cluster and inside the tenant.
+//! Pure: no client, no clock, no keys.
 
 mod budget;
 mod control_plane;
 mod etcd;
+mod inside;
 mod pod;
 mod services;
+
+pub(crate) use inside::inside;
 
 use super::{addresses::Addresses, validate::Tenant};
 use k8s_openapi::{
