@@ -33,8 +33,17 @@ type Store = Arc<Stored>;
 struct Stored {
     objects: Mutex<BTreeMap<String, Value>>,
     writes: AtomicU32,
-    /// Number of the write that is refused, and the HTTP status of the answer.
-    refused: Option<(u32, u16)>,
+    /// Number of the write that ends in another way, and how.
+    mishap: Option<(u32, Mishap)>,
+}
+
+/// How a write ends.
+#[derive(Clone, Copy, Debug)]
+pub enum Mishap {
+    /// It is refused with an HTTP status.
+    Refused(u16),
+    /// It is done, and never answered.
+    Unanswered,
 }
 
 /// A stand-in for a tenant's API server; it ends when this is dropped.
@@ -53,11 +62,11 @@ impl Drop for TenantApiServer {
 impl TenantApiServer {
     /// Waits for the Service and the certificates of Cluster `tenant`, and serves.
     pub async fn start(world: &World) -> Self {
-        Self::start_refusing(world, None).await
+        Self::start_with(world, None).await
     }
 
-    /// The same; one write, by its number, is refused with an HTTP status.
-    pub async fn start_refusing(world: &World, refused: Option<(u32, u16)>) -> Self {
+    /// The same; one write, by its number, ends in another way.
+    pub async fn start_with(world: &World, mishap: Option<(u32, Mishap)>) -> Self {
         let service = world
             .wait_for::<Service>(&format!("{CLUSTER}-apiserver"), "with an address", |service| {
                 service.spec.as_ref().is_some_and(|spec| spec.cluster_ip.is_some())
@@ -80,17 +89,17 @@ impl TenantApiServer {
         let acceptor = tls::acceptor(&pair, &text(&ca, "tls.crt").expect("an authority has a certificate"));
         let listener = TcpListener::bind(format!("{address}:{port}")).await;
         let listener = listener.unwrap_or_else(|error| panic!("cannot listen on {address}:{port}: {error}"));
-        Self::serve(listener, acceptor, refused)
+        Self::serve(listener, acceptor, mishap)
     }
 
     /// Serves beside a control plane that nobody made, and writes the kubeconfig Secret that leads
     /// here.
     pub async fn alone(world: &World) -> Self {
-        Self::alone_refusing(world, None).await
+        Self::alone_with(world, None).await
     }
 
-    /// The same; one write, by its number, is refused with an HTTP status.
-    pub async fn alone_refusing(world: &World, refused: Option<(u32, u16)>) -> Self {
+    /// The same; one write, by its number, ends in another way.
+    pub async fn alone_with(world: &World, mishap: Option<(u32, Mishap)>) -> Self {
         let environment = world.environment;
         let authority = &environment.authority;
         let acceptor = tls::acceptor(&authority.server(), &authority.certificate);
@@ -104,12 +113,12 @@ impl TenantApiServer {
                 "stringData": {"value": kubeconfig.to_string()},
             }))
             .await;
-        Self::serve(listener, acceptor, refused)
+        Self::serve(listener, acceptor, mishap)
     }
 
-    fn serve(listener: TcpListener, acceptor: TlsAcceptor, refused: Option<(u32, u16)>) -> Self {
+    fn serve(listener: TcpListener, acceptor: TlsAcceptor, mishap: Option<(u32, Mishap)>) -> Self {
         let store = Arc::new(Stored {
-            refused,
+            mishap,
             ..Stored::default()
         });
         let served = store.clone();
@@ -150,10 +159,10 @@ impl TenantApiServer {
         self.store.objects.lock().expect("store").clone()
     }
 
-    /// Whether the write that is refused has come.
-    pub fn has_refused(&self) -> bool {
-        let refused = self.store.refused.map(|(number, _)| number);
-        refused.is_some_and(|number| number <= self.store.writes.load(Ordering::SeqCst))
+    /// Whether the write that ends in another way has come.
+    pub fn has_struck(&self) -> bool {
+        let number = self.store.mishap.map(|(number, _)| number);
+        number.is_some_and(|number| number <= self.store.writes.load(Ordering::SeqCst))
     }
 }
 
@@ -169,7 +178,7 @@ async fn answer(store: Store, request: Request<Incoming>) -> Result<Response<Ful
         .await
         .map(|body| body.to_bytes())
         .unwrap_or_default();
-    let mut sent: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let sent: Value = serde_json::from_slice(&body).unwrap_or_default();
     if method == Method::POST {
         path = format!("{path}/{}", sent["metadata"]["name"].as_str().unwrap_or_default());
     }
@@ -177,12 +186,29 @@ async fn answer(store: Store, request: Request<Incoming>) -> Result<Response<Ful
         Method::GET => 0,
         _ => store.writes.fetch_add(1, Ordering::SeqCst) + 1,
     };
-    let refused = store.refused.filter(|(refused, _)| *refused == number);
-    let refused = refused.map(|(_, code)| StatusCode::from_u16(code).expect("an HTTP status"));
+    let mishap = store.mishap.filter(|(struck, _)| *struck == number).map(|(_, how)| how);
+    let (status, value) = match mishap {
+        Some(Mishap::Refused(code)) => {
+            let status = StatusCode::from_u16(code).expect("an HTTP status");
+            failure(status, "ATestAskedForIt", &path)
+        }
+        Some(Mishap::Unanswered) => {
+            done(&store, &method, path, sent, merges);
+            std::future::pending().await
+        }
+        None => done(&store, &method, path, sent, merges),
+    };
+    let response = Response::builder()
+        .status(status)
+        .header("content-type", "application/json");
+    Ok(response.body(Full::from(value.to_string())).expect("a response"))
+}
+
+/// What a request does to the objects, and its answer.
+fn done(store: &Stored, method: &Method, path: String, mut sent: Value, merges: bool) -> (StatusCode, Value) {
     let mut store = store.objects.lock().expect("store");
     let known = store.get(&path).cloned();
-    let (status, value) = match (&method, known) {
-        _ if refused.is_some() => failure(refused.unwrap_or_default(), "ATestAskedForIt", &path),
+    match (method, known) {
         (&Method::GET, _) if path == "/readyz" || path == "/livez" => (StatusCode::OK, json!("ok")),
         (&Method::GET, Some(known)) => (StatusCode::OK, known),
         (&Method::POST, Some(_)) => failure(StatusCode::CONFLICT, "AlreadyExists", &path),
@@ -196,7 +222,7 @@ async fn answer(store: Store, request: Request<Incoming>) -> Result<Response<Ful
             sent["metadata"]["resourceVersion"] = json!((store.len() + 1).to_string());
             store.insert(path, sent.clone());
             (
-                if method == Method::POST {
+                if *method == Method::POST {
                     StatusCode::CREATED
                 } else {
                     StatusCode::OK
@@ -209,11 +235,7 @@ async fn answer(store: Store, request: Request<Incoming>) -> Result<Response<Ful
             (StatusCode::OK, known)
         }
         _ => failure(StatusCode::NOT_FOUND, "NotFound", &path),
-    };
-    let response = Response::builder()
-        .status(status)
-        .header("content-type", "application/json");
-    Ok(response.body(Full::from(value.to_string())).expect("a response"))
+    }
 }
 
 /// RFC 7386.

@@ -8,10 +8,11 @@ use k8s_openapi::{
         core::v1::{Namespace, Secret},
         events::v1::Event,
     },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams},
+    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -58,8 +59,19 @@ pub struct World {
 
 /// Runs a test. When it panics, its world is written to a folder, which the panic names.
 pub fn run(test: impl AsyncFnOnce(&World)) {
+    run_in(Environment::shared(), test);
+}
+
+/// Runs a test on an API server of its own that has no kinds of these groups.
+pub fn run_without(groups: &[&str], test: impl AsyncFnOnce(&World)) {
+    run_in(Box::leak(Box::new(Environment::start())), async |world| {
+        world.remove_kinds(groups).await;
+        test(world).await;
+    });
+}
+
+fn run_in(environment: &'static Environment, test: impl AsyncFnOnce(&World)) {
     let name = std::thread::current().name().unwrap_or("test").to_owned();
-    let environment = Environment::shared();
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(2).enable_all().build().expect("no runtime");
     let world = runtime.block_on(World::new(environment, name));
@@ -105,6 +117,28 @@ impl World {
             client,
             test,
             logs: Mutex::default(),
+        }
+    }
+
+    async fn remove_kinds(&self, groups: &[&str]) {
+        let kinds = Api::<CustomResourceDefinition>::all(self.client.clone());
+        let mut going = kinds
+            .list(&ListParams::default())
+            .await
+            .expect("no list of kinds")
+            .items;
+        going.retain(|kind| groups.contains(&kind.spec.group.as_str()));
+        assert!(!going.is_empty(), "no kind is of {groups:?}");
+        for kind in going {
+            let name = kind.name_any();
+            kinds
+                .delete(&name, &DeleteParams::default())
+                .await
+                .expect("a kind that can be deleted");
+            self.wait("a kind to be gone", async || {
+                kinds.get_opt(&name).await.expect("an answer").is_none().then_some(())
+            })
+            .await;
         }
     }
 

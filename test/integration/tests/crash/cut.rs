@@ -1,9 +1,10 @@
 //! A manager that dies after any of its writes, and two that work at once.
 
-use super::{AUTHORITIES, Objects, abandoned, at_rest, authorities, unchanged, undisturbed};
+use super::{AUTHORITIES, Objects, abandoned, at_rest, authorities, unchanged, undisturbed, undisturbed_inside};
 use capn_api::NestedControlPlane;
 use capn_integration::{
-    Fault, FaultyProxy, Kubelet, Manager, Options, TenantApiServer, World, difference, each_write, run, snapshot,
+    Fault, FaultyProxy, Kubelet, Manager, Mishap, Options, TenantApiServer, World, difference, each_write, run,
+    snapshot,
 };
 
 /// A manager whose write number `after` is its last.
@@ -78,6 +79,37 @@ fn a_creation_ends_in_the_same_objects_whichever_write_was_the_last_of_a_manager
             let (objects, cut) = created(world, after).await;
             let difference = difference(&expected, &objects);
             assert!(difference.is_empty(), "after a crash at write {after}:\n{difference}");
+            cut
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_creation_ends_in_the_same_objects_whichever_write_inside_the_tenant_was_the_last_of_a_manager() {
+    run(async |world| {
+        let (expected, inside) = undisturbed_inside(world).await;
+        each_write(world, async |world, after| {
+            let first = Manager::start(world).await;
+            world.tenant().await;
+            let _kubelet = Kubelet::start(world);
+            let tenant = TenantApiServer::start_with(world, Some((after, Mishap::Unanswered))).await;
+            tokio::select! {
+                () = world.wait("the last write", async || tenant.has_struck().then_some(())) => {}
+                () = async {
+                    world.wait_condition("Available", "True").await;
+                    first.look_again(world).await;
+                } => {}
+            }
+            first.kill();
+            let cut = tenant.has_struck();
+            let second = Manager::start(world).await;
+            world.wait_condition("Available", "True").await;
+            let objects = capn_integration::at_rest(world, &[&second]).await;
+            let difference = difference(&expected, &objects);
+            let when = format!("after a crash at write {after} inside the tenant");
+            assert!(difference.is_empty(), "{when}:\n{difference}");
+            assert_eq!(tenant.objects().into_keys().collect::<Vec<_>>(), inside, "{when}");
             cut
         })
         .await;

@@ -1,10 +1,11 @@
 //! One write that fails while the manager lives: refused for a moment, lost on its way, or landed
 //! without an answer. The manager goes on, and nothing that it made is undone.
 
-use super::{AUTHORITIES, abandoned, at_rest, undisturbed};
+use super::{AUTHORITIES, abandoned, at_rest, undisturbed, undisturbed_inside};
 use capn_api::NestedControlPlane;
 use capn_integration::{
-    Fault, FaultyProxy, Kubelet, Manager, Options, TenantApiServer, World, difference, each_write, run, snapshot,
+    Fault, FaultyProxy, Kubelet, Manager, Mishap, Options, TenantApiServer, World, difference, each_write, run,
+    snapshot,
 };
 
 /// Each is met by every sixth write; creations are told twice, from another start each time.
@@ -103,20 +104,14 @@ fn a_deletion_leaves_nothing_whichever_write_failed_once() {
 #[test]
 fn a_creation_ends_in_the_same_objects_whichever_write_inside_the_tenant_failed_once() {
     run(async |world| {
-        let maker = Manager::start(world).await;
-        world.tenant().await;
-        let _kubelet = Kubelet::start(world);
-        let tenant = TenantApiServer::start(world).await;
-        world.wait_condition("Available", "True").await;
-        let expected = capn_integration::at_rest(world, &[&maker]).await;
-        let inside: Vec<_> = tenant.objects().into_keys().collect();
+        let (expected, inside) = undisturbed_inside(world).await;
         each_write(world, async |world, number| {
             let code = [500, 503, 429, 409][number as usize % 4];
             let manager = Manager::start(world).await;
             let mark = world.mark();
             world.tenant().await;
             let _kubelet = Kubelet::start(world);
-            let tenant = TenantApiServer::start_refusing(world, Some((number, code))).await;
+            let tenant = TenantApiServer::start_with(world, Some((number, Mishap::Refused(code)))).await;
             world.wait_condition("Available", "True").await;
             let objects = capn_integration::at_rest(world, &[&manager]).await;
             let difference = difference(&expected, &objects);
@@ -126,7 +121,7 @@ fn a_creation_ends_in_the_same_objects_whichever_write_inside_the_tenant_failed_
             );
             assert_eq!(tenant.objects().into_keys().collect::<Vec<_>>(), inside);
             assert_eq!(world.deleted_by_players(mark), Vec::<String>::new());
-            tenant.has_refused()
+            tenant.has_struck()
         })
         .await;
     });

@@ -51,6 +51,17 @@ async fn undisturbed(world: &World) -> Objects {
     objects
 }
 
+/// The same, and the paths of what is then inside the tenant.
+async fn undisturbed_inside(world: &World) -> (Objects, Vec<String>) {
+    let maker = Manager::start(world).await;
+    world.tenant().await;
+    let _kubelet = Kubelet::start(world);
+    let tenant = TenantApiServer::start(world).await;
+    world.wait_condition("Available", "True").await;
+    let objects = capn_integration::at_rest(world, &[&maker]).await;
+    (objects, tenant.objects().into_keys().collect())
+}
+
 /// Makes a control plane, and ends its manager and its API server. Its pods go on being played.
 async fn abandoned(world: &World) -> Kubelet {
     let maker = Manager::start(world).await;

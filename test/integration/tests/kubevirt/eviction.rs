@@ -34,7 +34,7 @@ async fn unschedulable(world: &World, node: &str) -> bool {
 }
 
 /// A pod that runs on the Node and that a budget protects.
-async fn protected_pod(world: &World) {
+async fn protected_pod(world: &World, node: &str) {
     world
         .apply(&json!({
             "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "app"},
@@ -44,7 +44,7 @@ async fn protected_pod(world: &World) {
     world
         .apply(&json!({
             "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "app", "labels": {"app": "app"}},
-            "spec": {"nodeName": NAME, "containers": [{"name": "app", "image": "example.com/app:1"}]},
+            "spec": {"nodeName": node, "containers": [{"name": "app", "image": "example.com/app:1"}]},
         }))
         .await;
     world.merge_status::<Pod>("app", &json!({"phase": "Running"})).await;
@@ -101,15 +101,42 @@ async fn wait_settled(world: &World) {
     wait_ready(world, "Ready").await;
 }
 
+/// Nodes are the whole cluster's: one that has the name of its test's namespace is nobody else's.
+async fn machine_with_own_node(world: &World, unschedulable: bool) -> (Manager, KubeVirt) {
+    let parts = machine_with_node(world, &world.namespace, unschedulable).await;
+    let reference = json!({"nodeRef": {"name": world.namespace}});
+    world.merge_status::<Machine>(NAME, &reference).await;
+    parts
+}
+
+#[test]
+fn an_eviction_that_is_called_off_leaves_the_instance_and_uncordons_the_node() {
+    run(async |world| {
+        let node = &world.namespace;
+        let _parts = machine_with_own_node(world, false).await;
+        protected_pod(world, node).await;
+        let old = evict(world).await;
+        let cordoned = async || unschedulable(world, node).await.then_some(());
+        world.wait("the Node to be cordoned", cordoned).await;
+
+        let instances = world.kubevirt("VirtualMachineInstance");
+        let called_off = json!({"status": {"evacuationNodeName": ""}});
+        let instance = instances
+            .patch(NAME, &PatchParams::default(), &Patch::Merge(&called_off))
+            .await
+            .unwrap();
+        wait_settled(world).await;
+        assert!(!unschedulable(world, node).await);
+        assert_eq!(instance.uid(), old);
+        assert_eq!(instances.get(NAME).await.unwrap().uid(), old);
+    });
+}
+
 #[test]
 fn a_node_that_a_person_had_cordoned_stays_so_after_an_eviction() {
     run(async |world| {
-        // Nodes are the whole cluster's, and the other test has one of the machine's name.
         let node = &world.namespace;
-        let _parts = machine_with_node(world, node, true).await;
-        world
-            .merge_status::<Machine>(NAME, &json!({"nodeRef": {"name": node}}))
-            .await;
+        let _parts = machine_with_own_node(world, true).await;
         let old = evict(world).await;
         wait_replaced(world, old).await;
         wait_settled(world).await;
@@ -121,7 +148,7 @@ fn a_node_that_a_person_had_cordoned_stays_so_after_an_eviction() {
 fn an_eviction_drains_the_node_then_deletes_the_instance_and_the_node_that_is_back_is_uncordoned() {
     run(async |world| {
         let _parts = machine_with_node(world, NAME, false).await;
-        protected_pod(world).await;
+        protected_pod(world, NAME).await;
 
         let old = evict(world).await;
         world

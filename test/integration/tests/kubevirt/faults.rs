@@ -7,7 +7,7 @@ use super::{
     machine, manager, options, run_instance, template, wait_ready, worker, worker_ready,
 };
 use capn_integration::{
-    Fault, FaultyProxy, Manager, Options, TenantApiServer, World, at_rest, difference, each_write, run,
+    Fault, FaultyProxy, Manager, Mishap, Options, TenantApiServer, World, at_rest, difference, each_write, run,
 };
 use serde_json::json;
 
@@ -112,12 +112,12 @@ fn a_node_that_cannot_be_written_to_once_gets_its_provider_id_later() {
         for code in [500, 503, 429, 409] {
             let world = world.beside().await;
             let manager = manager(&world).await;
-            let tenant = TenantApiServer::alone_refusing(&world, Some((1, code))).await;
+            let tenant = TenantApiServer::alone_with(&world, Some((1, Mishap::Refused(code)))).await;
             tenant.register(NAME, json!({}));
             machine(&world, json!({"virtualMachineTemplate": {"spec": template()}})).await;
             run_instance(&world).await;
             wait_ready(&world, "Ready").await;
-            assert!(tenant.has_refused(), "nothing was written with {code} to come");
+            assert!(tenant.has_struck(), "nothing was written with {code} to come");
             let id = &tenant.node(NAME).unwrap()["spec"]["providerID"];
             assert_eq!(*id, json!(format!("kubevirt://{NAME}")), "after {code}");
             manager.assert_runs();

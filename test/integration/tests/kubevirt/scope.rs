@@ -1,8 +1,12 @@
-//! SHOULD: `--namespace` and `--watch-filter`, for several instances of the provider.
+//! SHOULD: `--namespace` and `--watch-filter`, for several instances of the provider. And the
+//! provider alone, beside another one's control planes.
 
-use super::{NAME, infrastructure, machine, manager, options, template, unchecked, virtual_machine, wait_cluster};
+use super::{
+    NAME, infrastructure, machine, manager, options, template, unchecked, virtual_machine, wait_cluster, worker,
+    worker_ready,
+};
 use capn_api::{KubevirtCluster, KubevirtMachine};
-use capn_integration::{Manager, run};
+use capn_integration::{Manager, run, run_without};
 use serde_json::json;
 
 #[test]
@@ -51,5 +55,14 @@ fn a_manager_with_a_watch_filter_leaves_objects_without_its_label_alone() {
             .merge::<KubevirtCluster>("tenant", &json!({"metadata": label("mine")}))
             .await;
         wait_cluster(world, "Provisioned").await;
+    });
+}
+
+#[test]
+fn workers_need_no_kind_of_the_control_plane_provider() {
+    run_without(&["controlplane.cluster.x-k8s.io"], async |world| {
+        let _manager = manager(world).await;
+        let _worker = worker(world).await;
+        worker_ready(world).await;
     });
 }

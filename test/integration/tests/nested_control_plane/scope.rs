@@ -1,7 +1,9 @@
-//! Several instances of the provider: `--namespace`, `--watch-filter`, and a Lease.
+//! Several instances of the provider: `--namespace`, `--watch-filter`, and a Lease. And the provider
+//! alone, beside another one's infrastructure or none.
 
+use super::running;
 use capn_api::NestedControlPlane;
-use capn_integration::{Manager, Options, World, run};
+use capn_integration::{Manager, Options, World, run, run_without};
 use k8s_openapi::api::{apps::v1::StatefulSet, coordination::v1::Lease, policy::v1::PodDisruptionBudget};
 use serde_json::json;
 
@@ -93,5 +95,13 @@ fn of_two_managers_with_a_lease_one_works_and_the_other_takes_over_when_it_ends(
         world
             .wait_for::<PodDisruptionBudget>("tenant-control-plane", "to be there", |_| true)
             .await;
+    });
+}
+
+#[test]
+fn a_control_plane_needs_no_kind_of_the_infrastructure_provider() {
+    run_without(&["infrastructure.cluster.x-k8s.io", "kubevirt.io"], async |world| {
+        let running = running(world, json!({}), json!({})).await;
+        running.manager.assert_runs();
     });
 }
