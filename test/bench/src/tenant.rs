@@ -1,15 +1,24 @@
 //! Tenants on the lab: made, waited for by what a person would ask, and removed.
 
 use crate::Failure;
-use capn_api::{NestedControlPlane, cluster_api::Cluster};
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Secret};
+use capn_api::{
+    NestedControlPlane,
+    cluster_api::{CLUSTER_NAME_LABEL, Cluster},
+};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, ReplicaSet, StatefulSet},
+    core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service},
+    policy::v1::PodDisruptionBudget,
+};
 use kube::{
     Api, Client, Config, ResourceExt,
     api::{DeleteParams, ListParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::{
+    fmt::Debug,
     future::Future,
     os::unix::fs::PermissionsExt,
     path::PathBuf,
@@ -172,11 +181,15 @@ impl Tenants {
         Ok(())
     }
 
-    /// Containers of tenants that have restarted, and why.
+    /// Containers of tenants that have restarted, and why. Waits until all pods are ready: what fails
+    /// does so before.
     pub(crate) async fn restarts(&self) -> Result<Vec<String>, Failure> {
+        let tenants = ListParams::default().labels(CLUSTER_NAME_LABEL);
         let pods = self
-            .api::<Pod>()
-            .list(&ListParams::default().labels("cluster.x-k8s.io/cluster-name"))
+            .until("pods to be ready", || async {
+                let pods = self.api::<Pod>().list(&tenants).await?;
+                Ok(pods.items.iter().all(pod_ready).then_some(pods))
+            })
             .await?;
         let mut restarts = Vec::new();
         for pod in pods.items {
@@ -202,17 +215,24 @@ impl Tenants {
         for name in names {
             self.api::<Cluster>().delete(name, &DeleteParams::background()).await?;
         }
-        let tenants = ListParams::default().labels("cluster.x-k8s.io/cluster-name");
+        let tenants = ListParams::default().labels(CLUSTER_NAME_LABEL);
         self.until("pods", || async {
             Ok(self.api::<Pod>().list(&tenants).await?.items.is_empty().then_some(()))
         })
         .await?;
         let begun = Instant::now();
         self.until("objects", || async {
-            let clusters = self.api::<Cluster>().list(&ListParams::default()).await?;
-            let secrets = self.api::<Secret>().list(&tenants).await?;
-            let claims = self.api::<PersistentVolumeClaim>().list(&tenants).await?;
-            Ok((clusters.items.is_empty() && secrets.items.is_empty() && claims.items.is_empty()).then_some(()))
+            let all = ListParams::default();
+            let left = self.any::<Cluster>(&all).await?
+                || self.any::<NestedControlPlane>(&all).await?
+                || self.any::<StatefulSet>(&tenants).await?
+                || self.any::<Deployment>(&tenants).await?
+                || self.any::<ReplicaSet>(&tenants).await?
+                || self.any::<Service>(&tenants).await?
+                || self.any::<PodDisruptionBudget>(&tenants).await?
+                || self.any::<Secret>(&tenants).await?
+                || self.any::<PersistentVolumeClaim>(&tenants).await?;
+            Ok((!left).then_some(()))
         })
         .await?;
         let took = begun.elapsed();
@@ -224,6 +244,16 @@ impl Tenants {
             }
         }
         Ok(took)
+    }
+
+    async fn any<K>(&self, which: &ListParams) -> Result<bool, Failure>
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned,
+    {
+        Ok(!self.api::<K>().list(which).await?.items.is_empty())
     }
 
     async fn until<T, F: Future<Output = Result<Option<T>, Failure>>>(
@@ -240,6 +270,13 @@ impl Tenants {
     {
         Api::namespaced(self.client.clone(), NAMESPACE)
     }
+}
+
+fn pod_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions
+        .into_iter()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// A client from a kubeconfig's text.
