@@ -25,5 +25,8 @@ cargo run --quiet --locked --package capn-controllers --bin rbacgen "$fresh/rbac
 for file in $(cd "$fresh" && find crd rbac -type f); do
   diff -u "config/$file" "$fresh/$file" >&2 || { echo "config/$file is stale: run make generate" >&2; exit 1; }
 done
+for file in $(cd config && ls crd/*/*_*.yaml rbac/*/*_role.yaml); do
+  [[ -e $fresh/$file ]] || { echo "config/$file is generated no more: remove it" >&2; exit 1; }
+done
 cargo run --quiet --locked --package capn-api --bin apidoc "$fresh/reference.md"
 diff -u docs/reference.md "$fresh/reference.md" >&2 || { echo "docs/reference.md is stale: run make generate" >&2; exit 1; }

@@ -24,13 +24,14 @@ generate() {
     sed "s#^\( *\)virtualMachineTemplate:#&\n\1  metadata:\n\1    namespace: $VM_NAMESPACE#"
 }
 
-# Every object of every kind that can be listed, but for what comes and goes by itself.
+# Every object of every kind that can be listed, but for Events and for the pods of deployments that
+# are replaced in other namespaces.
 listed() {
-  local kinds
-  kinds=$(kubectl api-resources --verbs list,delete -o name | grep -vE '^(events|events.events.k8s.io|leases.coordination.k8s.io|endpointslices.discovery.k8s.io|endpoints)(\.|$)' | sort -u | paste -sd,)
-  kubectl get "$kinds" --all-namespaces -o json --ignore-not-found |
-    jq -r '.items[] | "\(.kind) \(.metadata.namespace // "-")/\(.metadata.name)"' |
-    grep -vE '^(Pod|ReplicaSet|ControllerRevision) (cap|kube|cert|local|default)' | sort -u
+  local kinds objects
+  kinds=$(kubectl api-resources --verbs list -o name | grep -vE '^events(\.|$)' | sort -u | paste -sd,) || return 1
+  objects=$(kubectl get "$kinds" --all-namespaces -o json --ignore-not-found) || return 1
+  jq -r '.items[] | "\(.kind) \(.metadata.namespace // "-")/\(.metadata.name)"' <<<"$objects" |
+    grep -vE '^(Pod|ReplicaSet) (cap|kube|cert|local)' | sort -u
 }
 
 nothing_left() {
@@ -39,8 +40,9 @@ nothing_left() {
 }
 
 same_as_before() {
-  local left
-  left=$(comm -13 "$(dirname "$KUBECONFIG")/before" <(listed) | grep -v 'ClusterResourceSetBinding')
+  local after left
+  after=$(listed) || return 1
+  left=$(comm -13 "$(dirname "$KUBECONFIG")/before" - <<<"$after")
   [[ -z $left ]] || { printf 'left behind:\n%s\n' "$left"; return 1; }
 }
 
@@ -77,10 +79,11 @@ api_from_a_pod() {
   jq -e --arg version "$KUBERNETES_VERSION" '.gitVersion == $version' <<<"$answer"
 }
 
+# Each start of a kernel has an identity of its own; containers have that of their host.
 kernel_is_its_own() {
-  local kernel
-  kernel=$(tenant get nodes -o jsonpath='{.items[0].status.nodeInfo.kernelVersion}')
-  [[ -n $kernel && $kernel != "$(uname -r)" ]]
+  local boot
+  boot=$(tenant get nodes -o jsonpath='{.items[0].status.nodeInfo.bootID}')
+  [[ -n $boot && $boot != "$(cat /proc/sys/kernel/random/boot_id)" ]]
 }
 
 provider_ids_agree() {
@@ -101,14 +104,22 @@ manifests_pass_a_dry_run() {
 }
 
 uids() {
-  kubectl -n "$NAMESPACE" get cluster,nestedcontrolplane,machine,kubevirtmachine,deployment,statefulset,service,secret,pod -o jsonpath='{range .items[*]}{.kind}{" "}{.metadata.uid}{"\n"}{end}' | sort
+  kubectl -n "$NAMESPACE" get cluster,nestedcontrolplane,kubevirtcluster,machine,kubevirtmachine,deployment,replicaset,statefulset,service,secret,pvc \
+    -o jsonpath='{range .items[*]}{.kind}{" "}{.metadata.name}{" "}{.metadata.uid}{"\n"}{end}' | sort
 }
 
-same_uids() {
+# As `make demo` does when it runs again after a part was killed.
+applied_again() {
   local before
   before=$(uids)
-  "$@"
-  [[ $before == "$(uids)" ]]
+  quiet kubectl -n "$NAMESPACE" delete pod -l "cluster.x-k8s.io/cluster-name=$CLUSTER,app.kubernetes.io/component=control-plane" --timeout 60s
+  create_tenant
+  tenant_answers
+  node_ready
+  core_dns_runs
+  pods_talk
+  wait_for 60 "one ready replica" replicas_ready 1
+  diff <(cat <<<"$before") <(uids)
 }
 
 leaf_secret_comes_back() {
@@ -212,11 +223,10 @@ UNUSED_REASONS=(
 )
 
 rights_are_used() {
-  local provider
+  local provider line known reason
   for provider in capn capk; do
     unused_rights "$provider"
   done | sort >"$(dirname "$KUBECONFIG")/unused"
-  local line known
   while read -r line; do
     known=
     for reason in "${UNUSED_REASONS[@]}"; do
@@ -224,7 +234,27 @@ rights_are_used() {
     done
     [[ -n $known ]] || { warn "granted and never used: $line"; return 1; }
   done <"$(dirname "$KUBECONFIG")/unused"
-  ! kubectl get clusterroles capn-manager-role capk-manager-role -o json | jq -e '.items[].rules[] | select(.verbs + .resources + .apiGroups | index("*"))' >/dev/null
+  roles_of_managers | diff <(printf '%s\n' "${ROLES[@]}") -
+  kubectl get clusterroles,roles --all-namespaces -l 'cluster.x-k8s.io/provider in (control-plane-nested, infrastructure-kubevirt)' -o json |
+    jq -e '[.items[].rules[]? | .verbs + .resources + .apiGroups | index("*")] | length > 0 and all(. == null)' >/dev/null
+}
+
+# All that the managers may do comes by these, so that none of it is cluster-admin's.
+ROLES=(
+  "capk-system/capk-manager -/ClusterRole/capk-manager-role"
+  "capk-system/capk-manager capk-system/Role/capk-leader-election-role"
+  "capn-system/capn-manager -/ClusterRole/capn-manager-role"
+  "capn-system/capn-manager capn-system/Role/capn-leader-election-role"
+)
+
+# "ACCOUNT NAMESPACE/KIND/NAME" for each role that is bound to a manager's account, in whichever words, or to a
+# group that it is in by its namespace.
+roles_of_managers() {
+  kubectl get clusterrolebindings,rolebindings --all-namespaces -o json |
+    jq -r '.items[] | . as $binding | .subjects[]? |
+      (if .kind == "ServiceAccount" then "\(.namespace)/\(.name)" else .name | sub("^system:serviceaccounts?:"; "") | sub(":"; "/") end) |
+      select(test("^cap[nk]-system")) |
+      "\(.) \($binding.metadata.namespace // "-")/\($binding.roleRef.kind)/\($binding.roleRef.name)"' | sort
 }
 
 # unused_rights PREFIX: "PREFIX RESOURCE VERB" for each right of that manager that its user never used. A patch
@@ -235,7 +265,7 @@ unused_rights() {
     ((.objectRef.resource // "") + (if .objectRef.subresource then "/" + .objectRef.subresource else "" end)) as $resource |
     "\($resource) \(.verb)", (if .responseStatus.code == 201 then "\($resource) create" else empty end)' \
     "$(dirname "$KUBECONFIG")/audit.log" | sort -u)
-  kubectl get clusterrole "$1-manager-role" -o json |
-    jq -r '.rules[] | .resources[] as $resource | .verbs[] | "\($resource) \(.)"' | sort -u |
+  kubectl -n "$1-system" get "clusterrole/$1-manager-role" "role/$1-leader-election-role" -o json |
+    jq -r '.items[].rules[] | .resources[] as $resource | .verbs[] | "\($resource) \(.)"' | sort -u |
     comm -23 - <(printf '%s\n' "$used") | sed "s/^/$1 /"
 }
