@@ -1,6 +1,9 @@
 # The release layout that clusterctl reads: one folder a provider.
 # shellcheck shell=bash
 
+# The manager's image, without its tag.
+CAPN_IMAGE=${CAPN_IMAGE:-ghcr.io/cluster-api-provider-nested/manager}
+
 # release_layout KUBECTL VERSION FOLDER: writes both providers' folders, each replaced as a whole, and prints them
 release_layout() {
   provider_layout "$@" control-plane-nested nested control-plane-components.yaml metadata.yaml
@@ -14,7 +17,7 @@ provider_layout() {
   mkdir -p "$parent"
   new=$(mktemp -d "$parent/.new.XXXXXX")
   {
-    "$kubectl" kustomize "$config/$overlay" | sed "s|\(manager\):v1.0.0|\1:$version|"
+    "$kubectl" kustomize "$config/$overlay" | sed "s|ghcr.io/cluster-api-provider-nested/manager:v1.0.0|$CAPN_IMAGE:$version|"
     echo ---
     "$kubectl" kustomize "$config/admission/$overlay"
   } >"$new/$components"

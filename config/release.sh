@@ -3,7 +3,9 @@
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 : "${CAPN_CACHE:?run make release}" "${CAPN_VERSION:?}" "${CAPN_RELEASE_DIR:?}" "${CARGO_TARGET_DIR:?}"
-image=ghcr.io/cluster-api-provider-nested/manager:$CAPN_VERSION
+# shellcheck source=layout.sh
+. config/layout.sh
+image=$CAPN_IMAGE:$CAPN_VERSION
 
 test/lab/packages.sh
 test/lab/binaries.sh kubernetes
@@ -16,6 +18,5 @@ cargo build --release --quiet --package capn-controllers --bin manager
 test/lab/image.sh --tag "$image" --binary "$CARGO_TARGET_DIR/release/manager:/manager" \
   --entrypoint /manager --user 65532 >"$CAPN_CACHE/manager-image"
 
-# shellcheck source=layout.sh
-. config/layout.sh
+echo "$image is in $(cat "$CAPN_CACHE/manager-image")"
 release_layout "$kubectl" "$CAPN_VERSION" "$CAPN_RELEASE_DIR"

@@ -2,72 +2,96 @@
 # The demo on a machine with Docker, kind, kubectl and clusterctl: upstream images and the real KubeVirt.
 set -euo pipefail
 root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.." && pwd)
-version=${CAPN_VERSION:-v1.0.0}
-kubernetes=${KUBERNETES_VERSION:-v1.36.3}
-kubevirt=${KUBEVIRT_VERSION:-v1.9.0}
-flannel=${FLANNEL_VERSION:-v0.28.4}
-name=${KIND_CLUSTER:-capn-demo}
-cluster=${CLUSTER:-acme}
-release=${CAPN_RELEASE_DIR:-$root/out/release}
-image=ghcr.io/cluster-api-provider-nested/manager:$version
+# shellcheck source=../lab/lib.sh
+. "$root/test/lab/lib.sh"
+# shellcheck source=steps.sh
+. "$root/test/demo/steps.sh"
 # shellcheck source=../../config/layout.sh
 . "$root/config/layout.sh"
+kubevirt=${KUBEVIRT_VERSION:-v1.9.0}
+name=${KIND_CLUSTER:-capn-demo}
+release=$root/out/release
+image=$CAPN_IMAGE:$CAPN_VERSION
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+mkdir -p "$root/out"
+export KUBECONFIG=$root/out/$name.kubeconfig
+TENANT_KUBECONFIG=$root/out/$CLUSTER.kubeconfig
 
-for tool in docker kind kubectl clusterctl; do
-  command -v "$tool" >/dev/null || { echo "make demo-kind needs $tool, which is not installed" >&2; exit 1; }
-done
-docker info >/dev/null || { echo "make demo-kind needs a Docker engine that runs and that you may use" >&2; exit 1; }
-echo "This makes a kind cluster '$name' with Cluster API, KubeVirt $kubevirt and a tenant '$cluster' in it."
-echo "'kind delete cluster --name $name' removes all of it."
+# Not every `date` knows milliseconds.
+now_ms() { date +%s000; }
+kubectl() { command kubectl "$@"; }
+clusterctl() { command clusterctl --config "$work/clusterctl.yaml" "$@"; }
 
-say() { printf '\n== %s\n' "$*"; }
+# The tenant's endpoint is an address inside the kind cluster, so its API server is asked from there.
+tenant() {
+  docker cp "$TENANT_KUBECONFIG" "$name-control-plane:/root/tenant.kubeconfig" >/dev/null 2>&1 || return 1
+  docker exec -i "$name-control-plane" kubectl --kubeconfig /root/tenant.kubeconfig "$@"
+}
 
-say "kind cluster"
-kind get clusters | grep -qx "$name" || kind create cluster --name "$name" --wait 5m
-kubectl config use-context "kind-$name"
+bring_up_kind() {
+  if kind get clusters 2>/dev/null | grep -qx "$name"; then
+    quiet kind export kubeconfig --name "$name"
+  else
+    quiet kind create cluster --name "$name" --wait 5m
+  fi
+}
 
-say "manager image and release layout"
-docker build --tag "$image" "$root"
-kind load docker-image --name "$name" "$image"
-release_layout kubectl "$version" "$release"
+make_images() {
+  quiet docker build --tag "$image" "$root"
+  quiet kind load docker-image --name "$name" "$image"
+  quiet release_layout kubectl "$CAPN_VERSION" "$release"
+}
 
-say "KubeVirt $kubevirt"
-base=https://github.com/kubevirt/kubevirt/releases/download/$kubevirt
-kubectl apply --server-side -f "$base/kubevirt-operator.yaml" -f "$base/kubevirt-cr.yaml"
-# Without /dev/kvm, VMs are emulated.
-if [[ ! -e /dev/kvm ]]; then
-  kubectl -n kubevirt patch kubevirt kubevirt --type merge \
+install_kubevirt() {
+  local base=https://github.com/kubevirt/kubevirt/releases/download/$kubevirt
+  quiet kubectl apply --server-side -f "$base/kubevirt-operator.yaml" -f "$base/kubevirt-cr.yaml"
+  # Without /dev/kvm, VMs are emulated.
+  docker exec "$name-control-plane" test -e /dev/kvm || quiet kubectl -n kubevirt patch kubevirt kubevirt --type merge \
     --patch '{"spec": {"configuration": {"developerConfiguration": {"useEmulation": true}}}}'
-fi
-kubectl -n kubevirt wait kubevirt/kubevirt --for condition=Available --timeout 15m
+  quiet kubectl -n kubevirt wait kubevirt/kubevirt --for condition=Available --timeout 15m
+}
 
-say "providers"
-cat >"$work/clusterctl.yaml" <<YAML
+init_providers() {
+  cat >"$work/clusterctl.yaml" <<YAML
 providers:
   - name: nested
     type: ControlPlaneProvider
-    url: $release/control-plane-nested/$version/control-plane-components.yaml
+    url: $release/control-plane-nested/$CAPN_VERSION/control-plane-components.yaml
   - name: kubevirt
     type: InfrastructureProvider
-    url: $release/infrastructure-kubevirt/$version/infrastructure-components.yaml
+    url: $release/infrastructure-kubevirt/$CAPN_VERSION/infrastructure-components.yaml
 YAML
-kubectl get namespace capn-system >/dev/null 2>&1 ||
-  clusterctl init --config "$work/clusterctl.yaml" --bootstrap kubeadm --control-plane nested --infrastructure kubevirt --wait-providers
+  init_missing kubevirt --wait-providers
+}
 
-say "network for tenants' pods"
-curl -fsSL "https://github.com/flannel-io/flannel/releases/download/$flannel/kube-flannel.yml" |
-  sed 's#10\.244\.0\.0/16#10.243.0.0/16#' >"$work/flannel.yaml"
-kubectl create configmap cni-flannel --from-file=flannel.yaml="$work/flannel.yaml" --dry-run=client -o yaml | kubectl apply --server-side -f -
-kubectl apply --server-side -f "$root/test/demo/cni.yaml"
+offer_cni() {
+  curl -fsSL "https://github.com/flannel-io/flannel/releases/download/$FLANNEL_VERSION/kube-flannel.yml" >"$work/flannel.yaml"
+  offer_flannel "$work/flannel.yaml"
+}
 
-say "tenant $cluster"
-clusterctl generate cluster "$cluster" --config "$work/clusterctl.yaml" --kubernetes-version "$kubernetes" \
-  --worker-machine-count 1 | kubectl apply -f -
-kubectl wait "cluster/$cluster" --for condition=ControlPlaneAvailable --timeout 10m
-kubectl wait "machinedeployment/$cluster-md-0" --for condition=Available --timeout 30m
-mkdir -p "$root/out"
-clusterctl get kubeconfig "$cluster" >"$root/out/$cluster.kubeconfig"
-kubectl --kubeconfig "$root/out/$cluster.kubeconfig" get nodes -o wide
-clusterctl describe cluster "$cluster"
+for tool in docker kind kubectl clusterctl curl; do
+  command -v "$tool" >/dev/null || die "make demo-kind needs $tool, which is not installed"
+done
+docker info >/dev/null || die "make demo-kind needs a Docker engine that runs and that you may use"
+start=$(now_ms)
+say "This makes a kind cluster '$name' with Cluster API, KubeVirt $kubevirt and a tenant '$CLUSTER' in it."
+say "'kind delete cluster --name $name' removes all of it."
+step "kind cluster" bring_up_kind
+step "manager image and release layout" make_images
+step "KubeVirt $kubevirt" install_kubevirt
+step "clusterctl init" init_providers
+step "network for tenants' pods offered" offer_cni
+say "tenant $CLUSTER"
+tenant_steps
+show_tenant
+cat <<TEXT
+
+Done after $(since "$start"). What to try next:
+  export KUBECONFIG=$KUBECONFIG
+  kubectl get pods                                       the control plane, and the VM's pod
+  kubectl describe nestedcontrolplane $CLUSTER
+  kubectl scale machinedeployment $CLUSTER-md-0 --replicas 2
+  kubectl delete cluster $CLUSTER
+  kind delete cluster --name $name                       remove all of it
+TEXT

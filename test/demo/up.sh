@@ -14,18 +14,8 @@ step "VM runner (in place of KubeVirt) runs" install_kubevirt
 step "clusterctl init" init_providers
 step "network for tenants' pods offered" offer_cni
 say "tenant $CLUSTER"
-step "clusterctl generate cluster | kubectl apply" create_tenant
-step "API server answers" tenant_answers
-step "VM worker has joined and is Ready" node_ready
-step "CoreDNS runs on it" core_dns_runs
-step "a pod answers another by its Service's name" pods_talk
-
-say
-kubectl -n "$NAMESPACE" get cluster,nestedcontrolplane,machine,kubevirtmachine
-say
-clusterctl describe cluster "$CLUSTER" --namespace "$NAMESPACE"
-say
-tenant get nodes -o wide
+tenant_steps
+show_tenant
 cat <<TEXT
 
 Done after $(since "$start"). What to try next:
