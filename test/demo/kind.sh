@@ -4,6 +4,7 @@ set -euo pipefail
 root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.." && pwd)
 # shellcheck source=../lab/lib.sh
 . "$root/test/lab/lib.sh"
+PATIENCE=5
 # shellcheck source=steps.sh
 . "$root/test/demo/steps.sh"
 # shellcheck source=../../config/layout.sh

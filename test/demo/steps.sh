@@ -4,6 +4,8 @@
 
 CLUSTER=${CLUSTER:-acme}
 NAMESPACE=${NAMESPACE:-default}
+# Deadlines are longer by this factor, for instance where images have to be pulled.
+PATIENCE=${PATIENCE:-1}
 
 # quiet COMMAND...: what it prints is shown only when it fails
 quiet() {
@@ -63,8 +65,8 @@ generate() {
 create_tenant() { generate | quiet kubectl apply -f -; }
 
 tenant_answers() {
-  wait_for 180 "the kubeconfig of $CLUSTER" tenant_kubeconfig
-  wait_for 180 "the tenant's API server" tenant get --raw /readyz
+  wait_for $((180 * PATIENCE)) "the kubeconfig of $CLUSTER" tenant_kubeconfig
+  wait_for $((180 * PATIENCE)) "the tenant's API server" tenant get --raw /readyz
 }
 
 tenant_kubeconfig() {
@@ -75,12 +77,12 @@ tenant_kubeconfig() {
 has_node() { tenant get nodes -o name | grep -q .; }
 
 node_ready() {
-  wait_for 600 "a VM to join $CLUSTER" has_node
-  quiet tenant wait nodes --all --for condition=Ready --timeout 600s
+  wait_for $((600 * PATIENCE)) "a VM to join $CLUSTER" has_node
+  quiet tenant wait nodes --all --for condition=Ready --timeout "$((600 * PATIENCE))s"
 }
 
 core_dns_runs() {
-  quiet tenant -n kube-system rollout status deployment/coredns --timeout 600s
+  quiet tenant -n kube-system rollout status deployment/coredns --timeout "$((600 * PATIENCE))s"
 }
 
 # A pod that serves, and one that asks it by its Service's name.
@@ -114,8 +116,8 @@ spec:
       imagePullPolicy: IfNotPresent
       command: [sleep, infinity]
 YAML
-  quiet tenant wait pod/web pod/client --for condition=Ready --timeout 300s
-  wait_for 120 "an answer of web.default.svc in the tenant" ask_web
+  quiet tenant wait pod/web pod/client --for condition=Ready --timeout "$((300 * PATIENCE))s"
+  wait_for $((120 * PATIENCE)) "an answer of web.default.svc in the tenant" ask_web
 }
 
 ask_web() {

@@ -29,7 +29,7 @@ generate() {
 listed() {
   local kinds objects
   kinds=$(kubectl api-resources --verbs list -o name | grep -vE '^events(\.|$)' | sort -u | paste -sd,) || return 1
-  objects=$(kubectl get "$kinds" --all-namespaces -o json --ignore-not-found) || return 1
+  objects=$(kubectl get "$kinds" --all-namespaces -o json --ignore-not-found 2> >(grep -v '^Warning: .* deprecated' >&2)) || return 1
   jq -r '.items[] | "\(.kind) \(.metadata.namespace // "-")/\(.metadata.name)"' <<<"$objects" |
     grep -vE '^(Pod|ReplicaSet) (cap|kube|cert|local)' | sort -u
 }
