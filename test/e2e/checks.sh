@@ -110,9 +110,10 @@ uids() {
 
 # As `make demo` does when it runs again after a part was killed.
 applied_again() {
-  local before
+  local before killed
   before=$(uids)
-  quiet kubectl -n "$NAMESPACE" delete pod -l "cluster.x-k8s.io/cluster-name=$CLUSTER,app.kubernetes.io/component=control-plane" --timeout 60s
+  killed=$(kubectl -n "$NAMESPACE" delete pod -l "cluster.x-k8s.io/cluster-name=$CLUSTER,controlplane.cluster.x-k8s.io/component=control-plane" -o name --timeout 60s)
+  [[ $killed == "pod/$CLUSTER-control-plane-"* ]] || return 1
   create_tenant
   tenant_answers
   node_ready
