@@ -81,18 +81,11 @@ say "'kind delete cluster --name $name' removes all of it."
 step "kind cluster" bring_up_kind
 step "manager image and release layout" make_images
 step "KubeVirt $kubevirt" install_kubevirt
-step "clusterctl init" init_providers
-step "network for tenants' pods offered" offer_cni
-say "tenant $CLUSTER"
-tenant_steps
-show_tenant
+show_tenant_in_providers
 cat <<TEXT
 
 Done after $(since "$start"). What to try next:
   export KUBECONFIG=$KUBECONFIG
-  kubectl get pods                                       the control plane, and the VM's pod
-  kubectl describe nestedcontrolplane $CLUSTER
-  kubectl scale machinedeployment $CLUSTER-md-0 --replicas 2
-  kubectl delete cluster $CLUSTER
+$(what_to_try)
   kind delete cluster --name $name                       remove all of it
 TEXT

@@ -1,5 +1,5 @@
 # The demo's steps once there is a management cluster, on the lab as on kind. Who sources this has test/lab/lib.sh
-# and says what kubectl, clusterctl and tenant (the tenant's own kubectl) are.
+# and says what kubectl, clusterctl, tenant (the tenant's own kubectl), init_providers and offer_cni are.
 # shellcheck shell=bash
 
 CLUSTER=${CLUSTER:-acme}
@@ -48,13 +48,27 @@ tenant_steps() {
   step "a pod answers another by its Service's name" pods_talk
 }
 
-show_tenant() {
+# The second half of the demo: providers, a tenant, and what it looks like.
+show_tenant_in_providers() {
+  step "clusterctl init" init_providers
+  step "network for tenants' pods offered" offer_cni
+  say "tenant $CLUSTER"
+  tenant_steps
   say
   kubectl -n "$NAMESPACE" get cluster,nestedcontrolplane,machine,kubevirtmachine
   say
   clusterctl describe cluster "$CLUSTER" --namespace "$NAMESPACE"
   say
   tenant get nodes -o wide
+}
+
+what_to_try() {
+  cat <<TEXT
+  kubectl get pods                                       the control plane, and the VM's pod
+  kubectl describe nestedcontrolplane $CLUSTER
+  kubectl scale machinedeployment $CLUSTER-md-0 --replicas 2
+  kubectl delete cluster $CLUSTER
+TEXT
 }
 
 generate() {
