@@ -10,7 +10,7 @@ use capn_api::{
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
-    core::v1::{PersistentVolumeClaim, Pod, PodCondition, Secret, Service},
+    core::v1::{PersistentVolumeClaim, Pod, Secret, Service},
     policy::v1::PodDisruptionBudget,
     storage::v1::StorageClass,
 };
@@ -228,12 +228,16 @@ fn placed(pod: &Pod) -> bool {
 /// Whether the kubelet has a pod's volumes and sandbox: a pod that has a Node may still wait long for
 /// them. Kubelets before 1.29 do not say so; their pods count once they run.
 pub(crate) fn prepared(pod: &Pod) -> bool {
-    let status = pod.status.as_ref();
-    let condition =
-        |condition: &PodCondition| condition.type_ == "PodReadyToStartContainers" && condition.status == "True";
-    status.is_some_and(|status| {
-        status.phase.as_deref() == Some("Running") || status.conditions.iter().flatten().any(condition)
-    })
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    phase == Some("Running") || holds(pod, "PodReadyToStartContainers")
+}
+
+/// Whether a pod has this condition.
+pub(crate) fn holds(pod: &Pod, type_: &str) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions
+        .into_iter()
+        .any(|condition| condition.type_ == type_ && condition.status == "True")
 }
 
 /// A claim says nothing of why it waits but in events, so its class is looked at.

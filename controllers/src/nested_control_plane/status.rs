@@ -1,10 +1,10 @@
-//! Step 5: status and conditions, from what was applied and observed, on every exit. `outcome` is
-//! pure; `write` patches only what changed.
+//! Step 5: status and conditions, from what was applied and observed, on every exit.
+//! Pure: `Calls::put_status` writes what changed.
 
 use super::error::Error;
 use super::health;
 use super::names::{CONTROL_PLANE, Names, VERSION_ANNOTATION};
-use super::observe::Observed;
+use super::observe::{Observed, holds};
 use super::versions;
 use capn_api::{
     NestedControlPlane,
@@ -149,12 +149,7 @@ fn serving(pods: &[Pod], old: &NestedControlPlaneStatus, seeded: bool) -> Vec<Ve
 
 /// Whether a pod serves.
 pub(crate) fn ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions
-        .into_iter()
-        .flatten()
-        .any(|c| c.type_ == "Ready" && c.status == "True")
-        && pod.metadata.deletion_timestamp.is_none()
+    holds(pod, "Ready") && pod.metadata.deletion_timestamp.is_none()
 }
 
 fn verdicts(

@@ -44,11 +44,7 @@ async fn at_rest(world: &World, managers: &[&Manager]) -> Objects {
 
 /// The objects of a control plane that nothing has disturbed.
 async fn undisturbed(world: &World) -> Objects {
-    let maker = Manager::start(world).await;
-    world.tenant().await;
-    let objects = at_rest(world, &[&maker]).await;
-    assert!(!objects.is_empty());
-    objects
+    undisturbed_inside(world).await.0
 }
 
 /// The same, and the paths of what is then inside the tenant.
@@ -59,6 +55,7 @@ async fn undisturbed_inside(world: &World) -> (Objects, Vec<String>) {
     let tenant = TenantApiServer::start(world).await;
     world.wait_condition("Available", "True").await;
     let objects = capn_integration::at_rest(world, &[&maker]).await;
+    assert!(!objects.is_empty());
     (objects, tenant.objects().into_keys().collect())
 }
 
