@@ -33,7 +33,8 @@ pub struct EtcdDatastore {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub image: Option<String>,
-    /// Requests and limits of each member.
+    /// Requests and limits of each member. Without a CPU limit it uses as many processors at once as
+    /// its CPU request, rounded up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
     /// Flags of etcd, over those that the controller sets.

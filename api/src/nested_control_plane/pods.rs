@@ -15,7 +15,8 @@ pub struct Component {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub image: Option<String>,
-    /// Requests and limits of the container.
+    /// Requests and limits of the container. Without a CPU limit it uses as many processors at once
+    /// as its CPU request, rounded up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<core::ResourceRequirements>,
     /// Flags, over those that the controller sets. A name that is given more than once is passed

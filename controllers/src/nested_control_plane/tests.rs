@@ -132,6 +132,30 @@ fn several_replicas_get_budgets_and_spread_over_nodes() {
 }
 
 #[test]
+fn a_program_uses_the_processors_that_it_requests_unless_it_has_a_limit() {
+    let processors = |resources: Value| {
+        let part = json!({"resources": resources});
+        let built = built(&json!({
+            "version": "v1.36.3", "apiServer": part, "controllerManager": part, "scheduler": part, "datastore": {"etcd": part},
+        }));
+        let pods = [&built["etcd"], &built["controlPlane"]].map(|set| &set["spec"]["template"]["spec"]);
+        let containers = pods
+            .into_iter()
+            .flat_map(|pod| [&pod["initContainers"], &pod["containers"]]);
+        let env = containers.flat_map(|containers| containers.as_array().into_iter().flatten());
+        env.flat_map(|container| container["env"].as_array().into_iter().flatten())
+            .filter(|env| env["name"] == "GOMAXPROCS")
+            .map(|env| env["valueFrom"]["resourceFieldRef"]["resource"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        processors(json!({"requests": {"cpu": "2500m"}})),
+        vec!["requests.cpu"; 4]
+    );
+    assert!(processors(json!({"limits": {"cpu": "4"}})).is_empty());
+}
+
+#[test]
 fn a_missing_v_is_understood() {
     assert_eq!(
         tenant(json!({"version": "1.36.3"})).api_server.image,

@@ -175,7 +175,7 @@ fn run(program: &Path, flags: &[String]) -> Result<Child, Failure> {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .kill_on_drop(true);
-    // The same as in the tenant's pod.
+    // As in the tenant's pods, but for GOMAXPROCS: a bare start may use the whole machine.
     command.env("GOGC", if program.ends_with("etcd") { "50" } else { "100" });
     Ok(command.spawn()?)
 }

@@ -1,9 +1,7 @@
 //! API server, controller manager and scheduler: one pod, loopback between them.
 
 use super::metadata;
-use super::pod::{
-    Args, container, extra_volumes, files, list, mount, net_bind_service, probe, requests, restricted, template,
-};
+use super::pod::{Args, container, extra_volumes, files, list, mount, net_bind_service, probe, restricted, template};
 use crate::nested_control_plane::{
     addresses::Addresses,
     keys::CREDENTIALS,
@@ -73,8 +71,8 @@ fn api_server(tenant: &Tenant, addresses: &Addresses) -> Container {
     let mut container = container(
         "kube-apiserver",
         part,
-        "kube-apiserver",
         api_server_args(tenant, addresses),
+        ("40m", "224Mi"),
     );
     container.restart_policy = Some("Always".into());
     container.ports = Some(vec![ContainerPort {
@@ -83,7 +81,6 @@ fn api_server(tenant: &Tenant, addresses: &Addresses) -> Container {
         protocol: Some("TCP".into()),
         ..ContainerPort::default()
     }]);
-    container.resources = requests(&part.resources, "40m", "224Mi");
     container.startup_probe = Some(probe("/readyz", API_SERVER_PORT, "HTTPS", 1, 600));
     container.liveness_probe = Some(probe("/livez", API_SERVER_PORT, "HTTPS", 10, 8));
     container.readiness_probe = Some(probe("/readyz", API_SERVER_PORT, "HTTPS", 5, 3));
@@ -99,7 +96,8 @@ fn containers(tenant: &Tenant) -> Vec<Container> {
         "kube-controller-manager",
         &tenant.controller_manager,
         controller_manager_args(tenant),
-        (10257, "10m", "40Mi"),
+        10257,
+        ("10m", "40Mi"),
     );
     mounts(
         &mut manager,
@@ -113,7 +111,8 @@ fn containers(tenant: &Tenant) -> Vec<Container> {
         "kube-scheduler",
         &tenant.scheduler,
         scheduler_args(),
-        (10259, "5m", "24Mi"),
+        10259,
+        ("5m", "24Mi"),
     );
     mounts(
         &mut scheduler,
@@ -135,9 +134,8 @@ fn containers(tenant: &Tenant) -> Vec<Container> {
     [manager, scheduler].into_iter().chain(extra).collect()
 }
 
-fn component(name: &str, part: &Part, args: Args, (port, cpu, memory): (i32, &str, &str)) -> Container {
-    let mut container = container(name, part, name, args);
-    container.resources = requests(&part.resources, cpu, memory);
+fn component(name: &str, part: &Part, args: Args, port: i32, requests: (&str, &str)) -> Container {
+    let mut container = container(name, part, args, requests);
     container.liveness_probe = Some(probe("/healthz", port, "HTTPS", 10, 8));
     container
 }

@@ -1,7 +1,7 @@
 //! etcd: a StatefulSet on persistent volumes, TLS for peers and clients.
 
 use super::metadata;
-use super::pod::{Args, container, env, files, mount, probe, requests, template};
+use super::pod::{Args, container, env, files, mount, probe, template};
 use crate::nested_control_plane::{
     names::{ETCD, ETCD_CLIENT_PORT, ETCD_HEALTH_PORT, ETCD_PEER_PORT},
     validate::Tenant,
@@ -24,8 +24,8 @@ const DATA: &str = "/var/lib/etcd";
 pub(super) fn stateful_set(tenant: &Tenant, authorities: &str) -> StatefulSet {
     let (names, etcd) = (&tenant.names, &tenant.etcd);
     let labels = names.component(ETCD);
-    let mut container = container(ETCD, &etcd.part, "etcd", args(tenant));
-    container.env = Some(vec![
+    let mut container = container(ETCD, &etcd.part, args(tenant), ("15m", "48Mi"));
+    container.env.get_or_insert_default().extend([
         EnvVar {
             name: "POD_NAME".into(),
             value: None,
@@ -45,7 +45,6 @@ pub(super) fn stateful_set(tenant: &Tenant, authorities: &str) -> StatefulSet {
         port("peer", ETCD_PEER_PORT),
         port("metrics", ETCD_HEALTH_PORT),
     ]);
-    container.resources = requests(&etcd.part.resources, "15m", "48Mi");
     // A member that loads a large store or waits for its peers is slow, not broken.
     container.startup_probe = Some(probe("/livez", ETCD_HEALTH_PORT, "HTTP", 5, 120));
     container.liveness_probe = Some(probe("/livez", ETCD_HEALTH_PORT, "HTTP", 10, 8));
