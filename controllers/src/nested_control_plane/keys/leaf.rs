@@ -1,0 +1,217 @@
+//! What each Secret with leaves shall hold. Pure: keys and certificates are made, and nothing is
+//! written.
+
+use super::{
+    Authorities, KeysError,
+    data::{bytes, embedded, files, pair},
+};
+use crate::nested_control_plane::{addresses::Addresses, names::ETCD_MEMBERS, validate::Tenant};
+use crate::pki::{self, Authority, Credentials, Leaf, LeafSpec, PemPair, PkiError, Usage};
+use jiff::Timestamp;
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A Secret with leaves: the files `<prefix>.crt` and `<prefix>.key`, or a kubeconfig around them.
+pub(crate) struct LeafSecret<'a> {
+    pub(super) name: String,
+    pub(super) live: &'a Option<Secret>,
+    pub(crate) leaves: Vec<(&'static str, LeafSpec, &'a Authority)>,
+    kubeconfig: Option<Kubeconfig>,
+}
+
+enum Kubeconfig {
+    /// For people and other programs: everything inside, in the key `value`.
+    Embedded { server: String },
+    /// For a component of the control plane: paths of the files beside it.
+    Mounted { user: &'static str },
+}
+
+/// Folder where a component's Secret is mounted.
+pub(crate) const CREDENTIALS: &str = "/etc/kubernetes/credentials";
+
+/// The Secret of the API server: what it serves with, and as whom it calls others.
+pub(crate) fn api_server<'a>(
+    tenant: &Tenant,
+    addresses: &Addresses,
+    authorities: &'a Authorities,
+    live: &'a Option<Secret>,
+) -> LeafSecret<'a> {
+    let Authorities { ca, etcd, proxy, .. } = authorities;
+    let client = |name| LeafSpec::client(name, None);
+    LeafSecret {
+        name: tenant.names.api_server_certificates(),
+        live,
+        leaves: vec![
+            ("apiserver", serving(tenant, addresses), ca),
+            ("kubelet-client", client("kube-apiserver-kubelet-client"), ca),
+            ("etcd-client", client("kube-apiserver-etcd-client"), etcd),
+            ("front-proxy-client", client("front-proxy-client"), proxy),
+        ],
+        kubeconfig: None,
+    }
+}
+
+/// The Secret of etcd's members.
+pub(super) fn etcd_member<'a>(
+    tenant: &Tenant,
+    addresses: &Addresses,
+    authorities: &'a Authorities,
+    live: &'a Option<Secret>,
+) -> LeafSecret<'a> {
+    LeafSecret {
+        name: tenant.names.etcd_certificates(),
+        live,
+        leaves: vec![("tls", member(tenant, addresses), &authorities.etcd)],
+        kubeconfig: None,
+    }
+}
+
+/// The Secret of a component that calls the API server beside it as this user.
+pub(super) fn component<'a>(
+    name: String,
+    user: &'static str,
+    authorities: &'a Authorities,
+    live: &'a Option<Secret>,
+) -> LeafSecret<'a> {
+    LeafSecret {
+        name,
+        live,
+        leaves: vec![("tls", LeafSpec::client(user, None), &authorities.ca)],
+        kubeconfig: Some(Kubeconfig::Mounted { user }),
+    }
+}
+
+/// The Secret with an administrator's kubeconfig for this server.
+pub(super) fn admin<'a>(
+    tenant: &Tenant,
+    server: String,
+    authorities: &'a Authorities,
+    live: &'a Option<Secret>,
+) -> LeafSecret<'a> {
+    let user = LeafSpec::client("kubernetes-admin", Some("system:masters"));
+    LeafSecret {
+        name: tenant.names.kubeconfig(),
+        live,
+        leaves: vec![("tls", user, &authorities.ca)],
+        kubeconfig: Some(Kubeconfig::Embedded { server }),
+    }
+}
+
+/// What came of it.
+pub(crate) struct Decided {
+    pub(super) data: BTreeMap<String, ByteString>,
+    pub(super) changed: bool,
+    /// When the first leaf is due.
+    pub(crate) renewal: Timestamp,
+    pub(super) first: PemPair,
+}
+
+/// What a leaf Secret shall hold: what it holds already, as far as that still serves.
+pub(crate) fn decide(
+    tenant: &Tenant,
+    authorities: &Authorities,
+    wanted: &LeafSecret<'_>,
+    now: Timestamp,
+) -> Result<Decided, KeysError> {
+    let certificates = &tenant.certificates;
+    let (mut data, mut renewal, mut first) = (BTreeMap::new(), Timestamp::MAX, None);
+    for (prefix, spec, authority) in &wanted.leaves {
+        let stored = wanted.live.as_ref().and_then(|secret| match wanted.kubeconfig {
+            Some(Kubeconfig::Embedded { .. }) => embedded(secret),
+            _ => pair(secret, prefix),
+        });
+        let kept = stored.and_then(|pair| {
+            let due = Leaf::read(&pair, spec, authority)?.renewal(certificates.renew_before);
+            (due > now).then_some((pair, due))
+        });
+        let (pair, due) = match kept {
+            Some(kept) => kept,
+            None => {
+                let pair = spec
+                    .issue(authority, certificates.validity, now)
+                    .map_err(KeysError::Issue)?;
+                let due = Leaf::read(&pair, spec, authority)
+                    .ok_or(KeysError::Issue(PkiError::Certificate))?
+                    .renewal(certificates.renew_before);
+                (pair, due)
+            }
+        };
+        renewal = renewal.min(due);
+        data.extend(files(prefix, &pair));
+        first.get_or_insert(pair);
+    }
+    let first = first.ok_or(KeysError::Issue(PkiError::Certificate))?;
+    let (cluster, authority) = (tenant.names.cluster(), authorities.ca.certificate());
+    match &wanted.kubeconfig {
+        None => {}
+        Some(Kubeconfig::Embedded { server }) => {
+            let user = format!("{cluster}-admin");
+            let text = pki::kubeconfig(cluster, server, authority, &user, Credentials::Embedded(&first));
+            data = BTreeMap::from([("value".to_owned(), bytes(&text))]);
+        }
+        Some(Kubeconfig::Mounted { user }) => {
+            let files = Credentials::Files {
+                certificate: &format!("{CREDENTIALS}/tls.crt"),
+                key: &format!("{CREDENTIALS}/tls.key"),
+            };
+            let text = pki::kubeconfig(cluster, "https://127.0.0.1:6443", authority, user, files);
+            data.insert("kubeconfig".to_owned(), bytes(&text));
+        }
+    }
+    let changed = wanted.live.as_ref().and_then(|secret| secret.data.as_ref()) != Some(&data);
+    Ok(Decided {
+        data,
+        changed,
+        renewal,
+        first,
+    })
+}
+
+fn serving(tenant: &Tenant, addresses: &Addresses) -> LeafSpec {
+    let (service, namespace) = (tenant.names.api_server_service(), &tenant.namespace);
+    let domain = &tenant.network.domain;
+    let mut names = addresses.hosts.clone();
+    names.extend(
+        [
+            "localhost",
+            "127.0.0.1",
+            "kubernetes",
+            "kubernetes.default",
+            "kubernetes.default.svc",
+        ]
+        .map(Into::into),
+    );
+    names.insert(format!("kubernetes.default.svc.{domain}"));
+    names.insert(tenant.network.kubernetes.to_string());
+    names.extend([
+        service.clone(),
+        format!("{service}.{namespace}"),
+        format!("{service}.{namespace}.svc"),
+    ]);
+    names.extend(tenant.certificates.sans.iter().cloned());
+    LeafSpec {
+        common_name: "kube-apiserver".into(),
+        organization: None,
+        usage: Usage::Server,
+        names,
+    }
+}
+
+fn member(tenant: &Tenant, addresses: &Addresses) -> LeafSpec {
+    let (service, namespace) = (tenant.names.etcd(), &tenant.namespace);
+    let mut names: BTreeSet<String> = (0..ETCD_MEMBERS)
+        .map(|ordinal| tenant.names.etcd_member(ordinal, namespace))
+        .collect();
+    names.extend([
+        "localhost".to_owned(),
+        "127.0.0.1".to_owned(),
+        addresses.etcd.to_string(),
+    ]);
+    names.insert(format!("{service}.{namespace}.svc"));
+    LeafSpec {
+        common_name: format!("{}-etcd", tenant.names.cluster()),
+        organization: None,
+        usage: Usage::Both,
+        names,
+    }
+}

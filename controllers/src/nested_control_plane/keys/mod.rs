@@ -1,0 +1,216 @@
+//! Private keys and certificates of a tenant. Authorities are created where they are missing and
+//! never written over, so that two managers cannot replace each other's; leaves are replaced when
+//! they are due or no longer say what they should, under the resourceVersion that was read.
+
+mod data;
+mod leaf;
+
+use super::{addresses::Addresses, names, observe::Secrets, validate::Tenant};
+use crate::calls::{CallError, Calls};
+use crate::pki::{self, Authority, PemPair, PkiError};
+use capn_api::cluster_api::SECRET_TYPE;
+use data::{files, pair};
+use jiff::Timestamp;
+use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::ResourceExt;
+use leaf::LeafSecret;
+use std::collections::BTreeMap;
+use tokio::try_join;
+
+pub(crate) use leaf::{CREDENTIALS, api_server, decide};
+
+/// What can be wrong with a tenant's keys.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeysError {
+    #[error(transparent)]
+    Call(CallError),
+    #[error("Secret {secret} cannot be used: {source}")]
+    Wrong { secret: String, source: PkiError },
+    #[error(
+        "Secret {secret} is gone, although the control plane has run with it: restore it from a backup; pods that run go on with the old one"
+    )]
+    Lost { secret: String },
+    #[error("cannot issue a certificate: {0}")]
+    Issue(PkiError),
+}
+
+/// Authorities of a tenant.
+#[derive(Debug)]
+pub(crate) struct Authorities {
+    pub(crate) ca: Authority,
+    pub(crate) etcd: Authority,
+    pub(crate) proxy: Authority,
+    pub(crate) service_account: PemPair,
+}
+
+/// What came of the leaves.
+#[derive(Debug)]
+pub(crate) struct Leaves {
+    /// An administrator's certificate, which the manager itself uses.
+    pub(crate) admin: Option<PemPair>,
+    /// When the next leaf is due.
+    pub(crate) renewal: Timestamp,
+}
+
+/// Reads the authorities, making those that are missing in a tenant that has never run.
+pub(crate) async fn authorities(
+    calls: &Calls,
+    tenant: &Tenant,
+    secrets: &Secrets,
+    now: Timestamp,
+) -> Result<Authorities, KeysError> {
+    let names = &tenant.names;
+    let authority = |name: String, live, common_name: &'static str| async move {
+        let pair = ensure(calls, tenant, &name, live, || Authority::generate(common_name, now)).await?;
+        Authority::read(&pair, now).map_err(|source| wrong(tenant, &name, source))
+    };
+    let (ca, etcd, proxy, service_account) = try_join!(
+        authority(names.ca(), &secrets.ca, "kubernetes-ca"),
+        authority(names.etcd_ca(), &secrets.etcd_ca, "etcd-ca"),
+        authority(names.proxy_ca(), &secrets.proxy_ca, "front-proxy-ca"),
+        async {
+            let name = names.service_account();
+            let pair = ensure(
+                calls,
+                tenant,
+                &name,
+                &secrets.service_account,
+                pki::service_account_pair,
+            )
+            .await?;
+            pki::check_service_account_pair(&pair).map_err(|source| wrong(tenant, &name, source))?;
+            Ok(pair)
+        },
+    )?;
+    Ok(Authorities {
+        ca,
+        etcd,
+        proxy,
+        service_account,
+    })
+}
+
+fn wrong(tenant: &Tenant, name: &str, source: PkiError) -> KeysError {
+    KeysError::Wrong {
+        secret: format!("{}/{name}", tenant.namespace),
+        source,
+    }
+}
+
+async fn ensure(
+    calls: &Calls,
+    tenant: &Tenant,
+    name: &str,
+    live: &Option<Secret>,
+    make: impl Fn() -> Result<PemPair, PkiError>,
+) -> Result<PemPair, KeysError> {
+    let stored = match live {
+        Some(secret) => secret.clone(),
+        None if tenant.has_run => {
+            return Err(KeysError::Lost {
+                secret: format!("{}/{name}", tenant.namespace),
+            });
+        }
+        None => {
+            let pair = make().map_err(KeysError::Issue)?;
+            let data = files("tls", &pair).collect();
+            calls
+                .create(&secret(tenant, name, data))
+                .await
+                .map_err(KeysError::Call)?
+        }
+    };
+    pair(&stored, "tls").ok_or_else(|| wrong(tenant, name, PkiError::Certificate))
+}
+
+/// Issues what is missing, wrong or due, and writes it.
+pub(crate) async fn leaves(
+    calls: &Calls,
+    tenant: &Tenant,
+    addresses: &Addresses,
+    authorities: &Authorities,
+    secrets: &Secrets,
+    now: Timestamp,
+) -> Result<Leaves, KeysError> {
+    let names = &tenant.names;
+    let write = |wanted: LeafSecret<'_>| {
+        let decided = decide(tenant, authorities, &wanted, now);
+        let (name, live) = (wanted.name, wanted.live.clone());
+        async move {
+            let decided = decided?;
+            if decided.changed {
+                store(calls, tenant, &name, live, decided.data).await?;
+            }
+            Ok::<_, KeysError>((decided.renewal, decided.first))
+        }
+    };
+    let admin = async {
+        let Some(endpoint) = &addresses.published else {
+            return Ok(None);
+        };
+        let server = format!("https://{}", endpoint.authority());
+        write(leaf::admin(tenant, server, authorities, &secrets.kubeconfig))
+            .await
+            .map(Some)
+    };
+    let (one, two, three, four, admin) = try_join!(
+        write(api_server(tenant, addresses, authorities, &secrets.api_server)),
+        write(leaf::etcd_member(tenant, addresses, authorities, &secrets.etcd_member)),
+        write(leaf::component(
+            names.controller_manager(),
+            "system:kube-controller-manager",
+            authorities,
+            &secrets.controller_manager,
+        )),
+        write(leaf::component(
+            names.scheduler(),
+            "system:kube-scheduler",
+            authorities,
+            &secrets.scheduler,
+        )),
+        admin,
+    )?;
+    let renewal = [&one, &two, &three, &four]
+        .into_iter()
+        .chain(&admin)
+        .map(|(renewal, _)| *renewal)
+        .min();
+    Ok(Leaves {
+        renewal: renewal.unwrap_or(now),
+        admin: admin.map(|(_, pair)| pair),
+    })
+}
+
+async fn store(
+    calls: &Calls,
+    tenant: &Tenant,
+    name: &str,
+    live: Option<Secret>,
+    data: BTreeMap<String, ByteString>,
+) -> Result<(), KeysError> {
+    let written = match live {
+        // Where somebody was faster, theirs is looked at in the next pass.
+        None => calls.create(&secret(tenant, name, data)).await,
+        Some(mut secret) => {
+            secret.data = Some(data);
+            secret.labels_mut().extend(tenant.names.component(names::CERTIFICATES));
+            calls.replace(&secret).await
+        }
+    };
+    written.map(drop).map_err(KeysError::Call)
+}
+
+fn secret(tenant: &Tenant, name: &str, data: BTreeMap<String, ByteString>) -> Secret {
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(tenant.namespace.clone()),
+            labels: Some(tenant.names.component(names::CERTIFICATES)),
+            owner_references: Some(vec![tenant.owner.clone()]),
+            ..ObjectMeta::default()
+        },
+        type_: Some(SECRET_TYPE.to_owned()),
+        data: Some(data),
+        ..Secret::default()
+    }
+}
