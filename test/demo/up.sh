@@ -17,7 +17,7 @@ cat <<TEXT
 Done after $(since "$start"). What to try next:
   export PATH=$BIN_KUBERNETES:$BIN_CLUSTER_API:\$PATH
   export KUBECONFIG=$KUBECONFIG
-$(what_to_try)
   kubectl --kubeconfig $TENANT_KUBECONFIG get pods -A    inside the tenant
+$(what_to_try)
   make demo-down                                         remove all of it
 TEXT
