@@ -35,7 +35,7 @@ pub(super) fn container(name: &str, part: &Part, args: Args, (cpu, memory): (&st
         image_pull_policy: Some("IfNotPresent".into()),
         command: Some(vec![name.into()]),
         args: Some(args.merged(&part.args)),
-        env: list(processors(&resources).into_iter().collect()),
+        env: processors(&resources).map(|bound| vec![bound]),
         resources: Some(resources),
         security_context: Some(restricted(None)),
         // What a program says last, such as which flag it does not know, becomes the pod's status.
