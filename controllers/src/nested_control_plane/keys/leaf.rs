@@ -97,7 +97,7 @@ pub(super) fn admin<'a>(
     }
 }
 
-/// What came of it.
+/// What a leaf Secret shall hold, and until when.
 pub(crate) struct Decided {
     pub(super) data: BTreeMap<String, ByteString>,
     pub(super) changed: bool,

@@ -36,10 +36,16 @@ fn unchanged(before: &Authorities, after: &Authorities, when: &str) {
 
 /// Waits until the control plane is up and the managers have come to rest, and returns all objects.
 async fn at_rest(world: &World, managers: &[&Manager]) -> Objects {
-    let _tenant = TenantApiServer::start(world).await;
+    at_rest_inside(world, managers).await.0
+}
+
+/// The same, and the paths of what is then inside the tenant.
+async fn at_rest_inside(world: &World, managers: &[&Manager]) -> (Objects, Vec<String>) {
+    let tenant = TenantApiServer::start(world).await;
     let _kubelet = Kubelet::start(world);
     world.wait_condition("Available", "True").await;
-    capn_integration::at_rest(world, managers).await
+    let objects = capn_integration::at_rest(world, managers).await;
+    (objects, tenant.objects().into_keys().collect())
 }
 
 /// The objects of a control plane that nothing has disturbed.
@@ -51,12 +57,9 @@ async fn undisturbed(world: &World) -> Objects {
 async fn undisturbed_inside(world: &World) -> (Objects, Vec<String>) {
     let maker = Manager::start(world).await;
     world.tenant().await;
-    let _kubelet = Kubelet::start(world);
-    let tenant = TenantApiServer::start(world).await;
-    world.wait_condition("Available", "True").await;
-    let objects = capn_integration::at_rest(world, &[&maker]).await;
-    assert!(!objects.is_empty());
-    (objects, tenant.objects().into_keys().collect())
+    let found = at_rest_inside(world, &[&maker]).await;
+    assert!(!found.0.is_empty());
+    found
 }
 
 /// Makes a control plane, and ends its manager and its API server. Its pods go on being played.
