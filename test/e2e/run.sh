@@ -13,17 +13,18 @@ export CAPN_LAB=${CAPN_LAB:-e2e} NAMESPACE=tenants CLUSTER=acme
 . "$ROOT/test/e2e/variants.sh"
 ARTIFACTS=${CAPN_ARTIFACTS:-$CARGO_TARGET_DIR/artifacts}/e2e
 passed=0
+running="the lab comes up"
 
 check() {
-  local text=$1
+  running=$1
   shift
-  step "$text" "$@"
+  step "$running" "$@"
   passed=$((passed + 1))
 }
 
 failed() {
   trap - ERR
-  warn "failed: $BASH_COMMAND"
+  warn "failed: $running ($BASH_COMMAND)"
   mkdir -p "$ARTIFACTS"
   "$ROOT/test/lab/lab" dump "$ARTIFACTS" >/dev/null 2>&1 || true
   [[ ! -s ${TENANT_KUBECONFIG:-} ]] || tenant get nodes,pods,events -A -o wide >"$ARTIFACTS/tenant.txt" 2>&1 || true
