@@ -151,6 +151,8 @@ pub struct MachineSpec {
     pub cluster_name: String,
     /// Bootstrap data of the machine.
     pub bootstrap: Bootstrap,
+    /// The infrastructure of the machine.
+    pub infrastructure_ref: ContractReference,
     /// Kubernetes version of the machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -163,6 +165,9 @@ pub struct MachineSpec {
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Bootstrap {
+    /// What the data is made from; none when a user brought the data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config_ref: Option<ContractReference>,
     /// Secret with the data in key `value`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_secret_name: Option<String>,

@@ -38,6 +38,12 @@ pub struct Args {
     #[arg(long, default_value_t = 4)]
     pub max_starting: u32,
 
+    /// Namespaces in which the KubevirtMachines of another namespace may have their VMs, as
+    /// <namespace of the machines>=<namespace of the VMs>. The owner of a namespace can allow it, too: by
+    /// the label infrastructure.cluster.x-k8s.io/allow-vms-from=<namespace of the machines>.
+    #[arg(long, value_delimiter = ',', value_parser = pair)]
+    pub vm_namespaces: Vec<(String, String)>,
+
     /// What is logged, such as info, debug or controllers=debug.
     #[arg(long, env = "LOG_LEVEL", default_value = "info")]
     pub log_level: String,
@@ -74,6 +80,13 @@ pub enum LogFormat {
     Text,
     /// For programs, one JSON object a line.
     Json,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((from, to)) if !from.is_empty() && !to.is_empty() => Ok((from.to_owned(), to.to_owned())),
+        _ => Err("write it like team-a=team-a-vms".to_owned()),
+    }
 }
 
 impl Args {

@@ -1,18 +1,18 @@
 //! What every controller shares: its context, its schedule, and how it is run until shutdown.
 
 use crate::calls::{CallError, Calls, Object};
+use crate::text::excerpt_of;
 use capn_api::cluster_api::{Cluster, PAUSED_ANNOTATION, WATCH_LABEL};
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::{
     Client, Resource, ResourceExt,
     runtime::{
-        WatchStreamExt,
         controller::{Action, Controller},
         events::{Event, EventType, Recorder, Reporter},
         reflector::ObjectRef,
-        watcher::{self, watcher},
+        watcher,
     },
 };
 use std::{
@@ -24,6 +24,9 @@ use std::{
     time::Duration,
 };
 use tokio::sync::watch;
+
+/// Longest note of an Event, in bytes: the API refuses 1 KiB.
+const MAX_NOTE_LENGTH: usize = 1000;
 
 /// How many objects of one kind are worked on at the same time.
 pub const CONCURRENCY: u16 = 16;
@@ -60,47 +63,6 @@ impl Scope {
             None => config,
         }
     }
-}
-
-/// Objects that others own, each whenever more than its conditions changed. Cluster API writes the
-/// status of its objects often and little of it is of use here.
-pub fn changes<K>(scope: &Scope, client: &Client) -> impl Stream<Item = Result<K, watcher::Error>> + Send + 'static
-where
-    K: Object + Resource<Scope = k8s_openapi::NamespaceResourceScope> + Send + Sync + 'static,
-{
-    let config = watcher::Config::default().timeout(60);
-    let events = watcher(scope.api::<K>(client), config).default_backoff();
-    let mut seen = HashMap::new();
-    events.filter_map(move |event| {
-        let news = match event {
-            Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => {
-                let content = content(&object);
-                let before = seen.insert(ObjectRef::from_obj(&object), content);
-                (before != Some(content)).then_some(Ok(object))
-            }
-            Ok(watcher::Event::Delete(object)) => {
-                seen.remove(&ObjectRef::from_obj(&object));
-                Some(Ok(object))
-            }
-            Ok(watcher::Event::Init | watcher::Event::InitDone) => None,
-            Err(error) => Some(Err(error)),
-        };
-        std::future::ready(news)
-    })
-}
-
-/// Stands for an object but for its conditions and for what changes with every write.
-fn content<K: Object>(object: &K) -> u64 {
-    let mut object = object.clone();
-    object.meta_mut().resource_version = None;
-    object.meta_mut().managed_fields = None;
-    let mut value = serde_json::to_value(&object).unwrap_or_default();
-    if let Some(status) = value.get_mut("status").and_then(serde_json::Value::as_object_mut) {
-        status.remove("conditions");
-    }
-    let mut hasher = DefaultHasher::new();
-    value.to_string().hash(&mut hasher);
-    hasher.finish()
 }
 
 /// What a controller works with.
@@ -143,8 +105,7 @@ impl Context {
         if before == Some(hasher.finish()) {
             return;
         }
-        // The API refuses a longer note.
-        let note = note.chars().take(1000).collect();
+        let note = excerpt_of(note, MAX_NOTE_LENGTH);
         let event = Event {
             type_,
             reason: reason.into(),
@@ -215,15 +176,18 @@ pub fn paused(object: &impl Resource, cluster: Option<&Cluster>) -> Option<&'sta
     }
 }
 
-/// The name of the Cluster that owns an object.
-pub fn owner_cluster(object: &impl Resource) -> Option<String> {
-    object
-        .meta()
-        .owner_references
-        .iter()
-        .flatten()
-        .find(|owner| owner.kind == "Cluster" && owner.api_version.starts_with("cluster.x-k8s.io/"))
-        .map(|owner| owner.name.clone())
+/// The owner reference to a Cluster, which any user may have written.
+pub fn cluster_owner(object: &impl Resource) -> Option<&OwnerReference> {
+    cluster_api_owner(object, "Cluster")
+}
+
+/// The owner reference to an object of this kind of Cluster API's core, which any user may have
+/// written.
+pub fn cluster_api_owner<'a>(object: &'a impl Resource, kind: &str) -> Option<&'a OwnerReference> {
+    let owners = object.meta().owner_references.iter().flatten();
+    owners
+        .into_iter()
+        .find(|owner| owner.kind == kind && owner.api_version.starts_with("cluster.x-k8s.io/"))
 }
 
 /// Lets go of an object, so that the API server removes it.

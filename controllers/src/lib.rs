@@ -11,11 +11,15 @@ pub mod leader;
 #[cfg(test)]
 mod leaves;
 pub mod nested_control_plane;
+pub mod ownership;
 pub mod pki;
 pub mod rbac;
 pub mod server;
 pub mod telemetry;
 pub mod tenant;
+pub mod text;
+pub mod watch;
+pub(crate) mod workload_cluster;
 
 /// A value as YAML, for what people read inside ConfigMaps and Secrets.
 pub(crate) fn yaml(value: &serde_json::Value) -> String {

@@ -2,7 +2,9 @@
 
 use capn_controllers::{
     args::{Args, Provider},
-    kubevirt_cluster, kubevirt_machine, leader, nested_control_plane, server, telemetry,
+    kubevirt_cluster,
+    kubevirt_machine::{self, VmNamespaces},
+    leader, nested_control_plane, server, telemetry,
 };
 use clap::Parser;
 use futures::future::{BoxFuture, join_all};
@@ -102,7 +104,12 @@ async fn controllers(provider: Provider, args: &Args, client: Client, stopping: 
         }
         Provider::Kubevirt => vec![
             Box::pin(kubevirt_cluster::run(client.clone(), scope.clone(), stopping.clone())),
-            Box::pin(kubevirt_machine::run(client, scope, stopping)),
+            Box::pin(kubevirt_machine::run(
+                client,
+                scope,
+                VmNamespaces(args.vm_namespaces.clone()),
+                stopping,
+            )),
         ],
     };
     join_all(running).await;

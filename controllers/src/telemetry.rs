@@ -29,6 +29,7 @@ struct Metrics {
     registry: Registry,
     passes: Family<Labels, Counter>,
     seconds: Family<Labels, Histogram>,
+    undecodable: Family<Labels, Counter>,
 }
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
@@ -36,12 +37,19 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
     let passes = Family::<Labels, Counter>::default();
     let seconds =
         Family::<Labels, Histogram>::new_with_constructor(|| Histogram::new([0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0]));
+    let undecodable = Family::<Labels, Counter>::default();
+    registry.register(
+        "undecodable_objects",
+        "Times that an object was read which cannot be decoded, by kind",
+        undecodable.clone(),
+    );
     registry.register("reconcile", "Passes over objects, by kind and result", passes.clone());
     registry.register("reconcile_duration_seconds", "Time of a pass, by kind", seconds.clone());
     Metrics {
         registry,
         passes,
         seconds,
+        undecodable,
     }
 });
 
@@ -57,6 +65,14 @@ pub fn observe_pass(kind: &str, finished: bool, took: Duration) {
         .seconds
         .get_or_create(&vec![("kind", kind.to_string())])
         .observe(took.as_secs_f64());
+}
+
+/// Counts an object that cannot be decoded.
+pub fn observe_undecodable(kind: &str) {
+    METRICS
+        .undecodable
+        .get_or_create(&vec![("kind", kind.to_owned())])
+        .inc();
 }
 
 /// The metrics in OpenMetrics' text format.

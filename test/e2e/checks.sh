@@ -13,7 +13,9 @@ metadata:
 ---
 apiVersion: v1
 kind: Namespace
-metadata: {name: $VM_NAMESPACE}
+metadata:
+  name: $VM_NAMESPACE
+  labels: {infrastructure.cluster.x-k8s.io/allow-vms-from: $NAMESPACE}
 YAML
 }
 
@@ -221,6 +223,7 @@ UNUSED_REASONS=(
   "capn events patch: an event that comes again is counted up"
   "capk events patch: an event that comes again is counted up"
   "capk kubevirtclusters patch: takes off the finalizer that the Go provider put there"
+  "capk services delete: removes the Service in front of control planes in VMs, which the Go provider made"
 )
 
 rights_are_used() {

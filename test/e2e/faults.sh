@@ -63,7 +63,8 @@ vm_spec() {
 }
 
 bootstrap_secret() {
-  kubectl -n "$NAMESPACE" create secret generic "$1" --from-literal=value='#cloud-config' --dry-run=client -o yaml | quiet kubectl apply -f -
+  kubectl -n "$NAMESPACE" create secret generic "$1" --type cluster.x-k8s.io/secret --from-literal=value='#cloud-config' --dry-run=client -o yaml |
+    kubectl label --local -f - -o yaml cluster.x-k8s.io/cluster-name="$CLUSTER" | quiet kubectl apply -f -
 }
 
 # reported KIND NAME CONDITION REASON: the condition is False for this reason, and an Event of a person's kind says so

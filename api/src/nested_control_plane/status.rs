@@ -33,6 +33,8 @@ pub mod reason {
     pub const WAITING_FOR_TURN: &str = "WaitingForTurn";
     /// The spec or what it refers to is wrong.
     pub const INVALID: &str = "Invalid";
+    /// An object that would have to be made exists and belongs to somebody else.
+    pub const NAME_TAKEN: &str = "NameTaken";
 }
 
 /// Observed state of a NestedControlPlane.

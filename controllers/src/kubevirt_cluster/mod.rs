@@ -8,20 +8,18 @@ mod tests;
 mod validate;
 
 use crate::calls::CallError;
-use crate::controller::{Context, Scope, Unfinished, again, owner_cluster, paused, reference, release};
+use crate::controller::{Context, Scope, Unfinished, again, cluster_owner, paused, reference, release};
+use crate::ownership::Owner;
 use capn_api::{
     KubevirtCluster,
-    cluster_api::{Cluster, MANAGED_BY_ANNOTATION},
+    cluster_api::{CLUSTER_NAME_LABEL, Cluster, MANAGED_BY_ANNOTATION},
     kubevirt_cluster::FINALIZER,
 };
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Service;
 use kube::{
     Client, ResourceExt,
-    runtime::{
-        controller::{Action, Controller},
-        events::EventType,
-        reflector::ObjectRef,
-    },
+    runtime::{controller::Action, events::EventType, reflector::ObjectRef},
 };
 use status::Outcome;
 use std::sync::Arc;
@@ -30,17 +28,21 @@ use tokio::sync::watch;
 /// Name of the controller, and its field manager.
 const NAME: &str = "capk-kubevirt-cluster";
 
+/// Label for the UID of a KubevirtCluster on what belongs to it; nothing of this release does.
+const UID_LABEL: &str = "capk.cluster.x-k8s.io/kubevirt-cluster-uid";
+
 /// Runs the controller until shutdown.
 pub async fn run(client: Client, scope: Scope, shutdown: watch::Receiver<bool>) {
     let context = Arc::new(Context::new(client.clone(), NAME));
-    let controller = Controller::new(scope.api::<KubevirtCluster>(&client), scope.ours());
+    let controller = crate::watch::controller::<KubevirtCluster>(&scope, &client);
     let store = controller.store();
     let controller = controller.watches_stream(
-        crate::controller::changes::<Cluster>(&scope, &client),
+        crate::watch::changes::<Cluster>(&scope, &client),
         move |cluster: Cluster| {
             let (namespace, name) = (cluster.namespace(), cluster.name_any());
             let ours = |object: &&Arc<KubevirtCluster>| {
-                object.namespace() == namespace && owner_cluster(object.as_ref()).as_deref() == Some(&name)
+                object.namespace() == namespace
+                    && cluster_owner(object.as_ref()).is_some_and(|owner| owner.name == name)
             };
             store
                 .state()
@@ -53,14 +55,49 @@ pub async fn run(client: Client, scope: Scope, shutdown: watch::Receiver<bool>) 
     crate::controller::run(controller, context, shutdown, reconcile).await;
 }
 
+/// Lets go of the object, after what the Go provider made for it; returns what is waited for.
+async fn delete(ctx: &Context, object: &KubevirtCluster) -> Result<Option<String>, CallError> {
+    if let Some(reference) = &object.spec.infra_cluster_secret_ref {
+        return Ok(Some(format!(
+            "infrastructure may be left in the cluster of Secret {}, which this release cannot reach: delete the Service of the control plane there, then remove the finalizer {FINALIZER} from this object",
+            reference.name.as_deref().unwrap_or_default()
+        )));
+    }
+    if let Some(owner) = cluster_owner(object) {
+        let template = object.spec.control_plane_service_template.as_ref();
+        let asked = template.and_then(|template| template.metadata.as_ref()?.namespace.clone());
+        // In another namespace, a name and a label prove nothing.
+        if asked.is_none_or(|asked| Some(asked) == object.namespace()) {
+            let name = format!("{}-lb", owner.name);
+            let service: Option<Service> = ctx.calls.get(object.namespace().as_deref(), &name).await?;
+            if let Some(service) = service.filter(|service| leads_to_machines(service, &owner.name)) {
+                let labels = [(CLUSTER_NAME_LABEL.to_owned(), owner.name.clone())].into();
+                let owner = Owner::new(object, UID_LABEL).or_labelled(labels);
+                ctx.calls.dependents(&owner).delete(&service).await?;
+            }
+        }
+    }
+    release(ctx, object, FINALIZER).await?;
+    Ok(None)
+}
+
+/// Whether a Service is the one that the Go provider makes for control planes in VMs.
+fn leads_to_machines(service: &Service, cluster: &str) -> bool {
+    let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+    selector.is_some_and(|selector| {
+        selector.get("cluster.x-k8s.io/role").map(String::as_str) == Some("control-plane")
+            && selector.get(CLUSTER_NAME_LABEL).map(String::as_str) == Some(cluster)
+    })
+}
+
 /// One pass over a KubevirtCluster.
 async fn reconcile(object: Arc<KubevirtCluster>, ctx: Arc<Context>) -> Result<Action, Unfinished> {
     let now = Timestamp::now();
     let failed = |error: CallError| Unfinished::from(&error);
-    let cluster: Option<Cluster> = match owner_cluster(object.as_ref()) {
-        Some(name) => ctx
+    let cluster: Option<Cluster> = match cluster_owner(object.as_ref()) {
+        Some(owner) => ctx
             .calls
-            .get(object.namespace().as_deref(), &name)
+            .get(object.namespace().as_deref(), &owner.name)
             .await
             .map_err(failed)?,
         None => None,
@@ -72,9 +109,10 @@ async fn reconcile(object: Arc<KubevirtCluster>, ctx: Arc<Context>) -> Result<Ac
     let outcome = if let Some(why) = paused(object.as_ref(), cluster.as_ref()) {
         Outcome::Paused(why)
     } else if object.metadata.deletion_timestamp.is_some() {
-        // Nothing of ours has to be cleaned up; the Go provider took hold of its objects.
-        release(&ctx, object.as_ref(), FINALIZER).await.map_err(failed)?;
-        return Ok(Action::await_change());
+        match delete(&ctx, object.as_ref()).await.map_err(failed)? {
+            Some(waiting) => Outcome::Deleting(waiting),
+            None => return Ok(Action::await_change()),
+        }
     } else {
         match cluster {
             None => Outcome::NoCluster,

@@ -11,12 +11,14 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 /// How a pass ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) enum Outcome {
     NoCluster,
     Paused(&'static str),
     WaitingForEndpoint,
     Provisioned,
+    /// Being deleted; waits for this.
+    Deleting(String),
     Failed(ValidateError),
 }
 
@@ -56,6 +58,9 @@ fn ready(outcome: &Outcome, old: &KubevirtClusterStatus) -> Verdict {
             "WaitingForCluster",
             "waiting for the Cluster to own this object: spec.infrastructureRef of the Cluster must name it".into(),
         ),
+        Outcome::Deleting(waiting) => no("Deleting", waiting.clone()),
+        // Somebody else made it and it works.
+        Outcome::Failed(_) if old.ready => Verdict::kept(&old.conditions, condition::READY),
         Outcome::Failed(error) => no(error.reason(), error.to_string()),
         Outcome::Paused(_) => Verdict::kept(&old.conditions, condition::READY),
     }

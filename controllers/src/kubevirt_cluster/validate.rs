@@ -19,7 +19,7 @@ pub(crate) enum ValidateError {
     )]
     ControlPlaneInVms,
     #[error(
-        "spec.infraClusterSecretRef is not supported by this release: remove it, VMs run in the management cluster"
+        "spec.infraClusterSecretRef is not supported by this release: VMs run in the management cluster; remove it, unless the infrastructure was made by another provider, which is left as it is"
     )]
     ExternalInfrastructure,
 }

@@ -5,7 +5,8 @@ use super::build::{Applied, Objects, Prepared};
 use super::names;
 use super::observe::Observed;
 use crate::calls::{CallError, Calls};
-use capn_api::{KubevirtMachine, kubevirt_machine::FINALIZER};
+use crate::ownership::controller_of;
+use capn_api::{KubevirtMachine, cluster_api::SECRET_TYPE, kubevirt_machine::FINALIZER};
 use kube::ResourceExt;
 use serde_json::json;
 use std::marker::PhantomData;
@@ -25,7 +26,8 @@ pub(crate) async fn hold(calls: &Calls, object: &KubevirtMachine) -> Result<Kube
     calls.merge(&patch, object).await
 }
 
-/// Applies; a VM whose machine has its provider ID is not made again.
+/// Makes user data and VM. The VM is never written again. The user data follows the bootstrap data
+/// until the guest has run, which the provider ID tells: then neither is made again.
 pub(crate) async fn apply(
     calls: &Calls,
     object: &KubevirtMachine,
@@ -37,17 +39,22 @@ pub(crate) async fn apply(
         vm,
         stage: _,
     } = wanted;
-    let user_data = match user_data {
-        Some(user_data) => Some(calls.put(&user_data, live.user_data.as_ref()).await?),
-        None => live.user_data.clone(),
+    let never_ran = object.spec.provider_id.is_none();
+    let owner = names::user_data_owner(object, live.cluster_name.as_deref());
+    let written = match (user_data, &live.user_data) {
+        (Some(wanted), stored) if never_ran => {
+            let secrets = calls.dependents(&owner);
+            Some(secrets.apply(&wanted, stored.as_ref()).await?)
+        }
+        (_, stored) => stored.clone(),
     };
     let vm = match (&live.vm, vm) {
         (Some(live), _) => Some(live.clone()),
-        (None, Some(vm)) if object.spec.provider_id.is_none() => Some(calls.create(&vm).await?),
+        (None, Some(vm)) if never_ran => Some(calls.dependents(&names::owner(object)).create(&vm).await?),
         (None, _) => None,
     };
     Ok(Objects {
-        user_data,
+        user_data: written,
         vm,
         stage: PhantomData,
     })
@@ -84,23 +91,29 @@ pub(crate) async fn delete(
     object: &KubevirtMachine,
     live: &Observed,
 ) -> Result<Option<String>, CallError> {
-    let ours = |labels: &std::collections::BTreeMap<String, String>| {
-        labels.get(names::MACHINE_NAME_LABEL) == Some(&object.name_any())
-            && labels.get(names::MACHINE_NAMESPACE_LABEL) == object.namespace().as_ref()
-    };
     // Before the VM, which may be the only one left to know its name.
-    if let Some(user_data) = &live.user_data {
-        calls.delete(user_data).await?;
+    if let Some(user_data) = live
+        .user_data
+        .as_ref()
+        .filter(|secret| secret.type_.as_deref() == Some(SECRET_TYPE))
+    {
+        let owner = names::user_data_owner(object, live.cluster_name.as_deref());
+        calls.dependents(&owner).delete(user_data).await?;
     }
-    if let Some(vm) = live.vm.as_ref().filter(|vm| ours(vm.labels())) {
-        calls.delete(vm).await?;
+    let owner = names::owner(object);
+    if let Some(vm) = &live.vm {
+        calls.dependents(&owner).delete(vm).await?;
         return Ok(Some(format!(
             "waiting for VirtualMachine {}/{} to go",
             names::vm_namespace(object),
             vm.name_any()
         )));
     }
-    if let Some(vmi) = live.vmi.as_ref().filter(|vmi| ours(vmi.labels())) {
+    if let Some(vmi) = &live.vmi {
+        // One that its VM has left behind is nobody else's to delete.
+        if controller_of(vmi).is_none() {
+            calls.dependents(&owner.indirectly()).delete(vmi).await?;
+        }
         return Ok(Some(format!(
             "waiting for VirtualMachineInstance {}/{} to shut down",
             names::vm_namespace(object),

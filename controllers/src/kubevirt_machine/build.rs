@@ -1,8 +1,8 @@
 //! Step 3: the VirtualMachine and its user data. Pure.
 
 use super::kubevirt::{VirtualMachine, VirtualMachineSpec};
-use super::names::{CLOUD_INIT_VOLUME, MACHINE_NAME_LABEL, MACHINE_NAMESPACE_LABEL, ROLE_LABEL};
-use super::validate::Vm;
+use super::names::{CLOUD_INIT_VOLUME, MACHINE_UID_LABEL, ROLE_LABEL, machine_labels};
+use super::validate::{UserData, Vm};
 use capn_api::cluster_api::{CLUSTER_NAME_LABEL, SECRET_TYPE};
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde_json::{Map, Value, json};
@@ -43,7 +43,7 @@ fn user_data(vm: &Vm) -> Option<Secret> {
         metadata: ObjectMeta {
             name: Some(vm.user_data_name.clone()),
             namespace: Some(vm.namespace.clone()),
-            labels: Some(data.labels.clone()),
+            labels: Some(user_data_labels(vm, data)),
             ..ObjectMeta::default()
         },
         type_: Some(SECRET_TYPE.into()),
@@ -82,6 +82,19 @@ fn virtual_machine(vm: &Vm) -> VirtualMachine {
     made
 }
 
+/// Those of the bootstrap data, and whose user data it is.
+fn user_data_labels(vm: &Vm, data: &UserData) -> BTreeMap<String, String> {
+    let mut labels = data.labels.clone();
+    labels.extend(ownership_labels(vm));
+    labels
+}
+
+fn ownership_labels(vm: &Vm) -> BTreeMap<String, String> {
+    let mut labels = machine_labels(&vm.name, &vm.machine_namespace);
+    labels.insert(MACHINE_UID_LABEL.to_owned(), vm.machine_uid.clone());
+    labels
+}
+
 fn labels(vm: &Vm) -> BTreeMap<String, String> {
     let role = if vm.control_plane { "control-plane" } else { "worker" };
     let mut labels = vm.labels.clone();
@@ -89,10 +102,9 @@ fn labels(vm: &Vm) -> BTreeMap<String, String> {
         ("kubevirt.io/vm", &vm.name),
         ("name", &vm.name),
         (CLUSTER_NAME_LABEL, &vm.cluster),
-        (MACHINE_NAME_LABEL, &vm.name),
-        (MACHINE_NAMESPACE_LABEL, &vm.machine_namespace),
     ];
     labels.extend(ours.map(|(key, value)| (key.to_owned(), value.clone())));
+    labels.extend(ownership_labels(vm));
     labels.insert(ROLE_LABEL.to_owned(), role.to_owned());
     labels
 }

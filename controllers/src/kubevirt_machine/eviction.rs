@@ -4,6 +4,7 @@
 use super::kubevirt::VirtualMachineInstance;
 use super::names::{CORDONED_ANNOTATION, DRAIN_UNTIL_ANNOTATION};
 use crate::calls::{CallError, Calls};
+use crate::workload_cluster::Visit;
 use capn_api::KubevirtMachine;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -43,8 +44,13 @@ pub(crate) fn asked(instance: &VirtualMachineInstance) -> Option<Asked<'_>> {
     ours.then_some(Asked { instance, host })
 }
 
-/// Goes on with an eviction. `drain` is the tenant, if it can be reached, and its Node to drain;
-/// None when nothing runs on it.
+/// A Node to drain, in a workload cluster that can be called or cannot, and why.
+pub(crate) struct Drain<'a> {
+    pub(crate) tenant: Result<(Calls, &'a Visit), String>,
+    pub(crate) node: &'a str,
+}
+
+/// Goes on with an eviction. `drain` is None when nothing runs on the instance.
 ///
 /// # Errors
 /// When a call to the management cluster fails. A tenant that fails is drained until the time is over.
@@ -52,11 +58,11 @@ pub(crate) async fn evict(
     calls: &Calls,
     object: &mut KubevirtMachine,
     asked: Asked<'_>,
-    drain: Option<(Option<Calls>, &str)>,
+    drain: Option<Drain<'_>>,
     now: Timestamp,
 ) -> Result<Eviction, CallError> {
     let host = asked.host;
-    if let Some((tenant, node)) = drain {
+    if let Some(Drain { tenant, node }) = drain {
         let until = match until(object) {
             Some(until) => until,
             None => {
@@ -67,10 +73,15 @@ pub(crate) async fn evict(
         };
         if now < until {
             let left = match tenant {
-                None => Some("the tenant's API server cannot be reached".to_owned()),
-                Some(tenant) => self::drain(calls, object, &tenant, node)
-                    .await
-                    .unwrap_or_else(|error| Some(error.to_string())),
+                Err(why) => Some(why),
+                Ok((tenant, visit)) => {
+                    // One try takes no longer than any other pass; the next goes on with what is left.
+                    let deadline = visit.deadline();
+                    match tokio::time::timeout_at(deadline, self::drain(calls, object, &tenant, node)).await {
+                        Ok(left) => left.unwrap_or_else(|error| Some(error.to_string())),
+                        Err(_) => Some("the tenant's API server answers slowly".to_owned()),
+                    }
+                }
             };
             if let Some(left) = left {
                 return Ok(Eviction::Draining(format!(
@@ -79,7 +90,8 @@ pub(crate) async fn evict(
             }
         }
     }
-    calls.delete(asked.instance).await?;
+    let owner = super::names::owner(object).indirectly();
+    calls.dependents(&owner).delete(asked.instance).await?;
     if until(object).is_some() {
         *object = annotate(calls, object, json!({DRAIN_UNTIL_ANNOTATION: null})).await?;
     }

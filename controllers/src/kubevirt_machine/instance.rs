@@ -3,6 +3,7 @@
 use super::kubevirt::{VirtualMachine, VirtualMachineInstance, condition};
 use super::names;
 use super::validate::Vm;
+use crate::text::excerpt;
 use capn_api::{
     KubevirtMachine,
     kubevirt_machine::{AddressType, MachineAddress},
@@ -80,7 +81,8 @@ fn ended(vmi: &VirtualMachineInstance) -> bool {
     matches!(phase(vmi), "Succeeded" | "Failed")
 }
 
-fn running(vmi: &VirtualMachineInstance) -> bool {
+/// Whether a guest runs.
+pub(crate) fn running(vmi: &VirtualMachineInstance) -> bool {
     let conditions = vmi
         .status
         .as_ref()
@@ -109,7 +111,11 @@ fn why_not(place: &str, vm: &VirtualMachine, vmi: Option<&VirtualMachineInstance
     // Conditions are copied to the VM and not removed when the instance goes: the instance's first.
     let says = |type_: &str| {
         let found = condition(on_vmi, type_).or_else(|| condition(&status.conditions, type_))?;
-        found.message.clone().filter(|message| !message.is_empty())
+        found
+            .message
+            .as_deref()
+            .map(excerpt)
+            .filter(|message| !message.is_empty())
     };
     let person = |reason, message: String| State::NotReady {
         reason,
@@ -140,7 +146,7 @@ fn why_not(place: &str, vm: &VirtualMachine, vmi: Option<&VirtualMachineInstance
         ),
         other => match condition(&status.conditions, "Failure").filter(|failure| failure.status == "True") {
             Some(_) => person("VMRefused", with("cannot be started", "Failure")),
-            None => not_ready("VMNotReady", format!("VirtualMachine {place} is {other}")),
+            None => not_ready("VMNotReady", format!("VirtualMachine {place} is {}", excerpt(other))),
         },
     }
 }

@@ -21,7 +21,7 @@ use capn_api::{
     cluster_api::{CLUSTER_NAME_LABEL, Cluster, Machine},
     kubevirt_machine::FINALIZER,
 };
-use eviction::Eviction;
+use eviction::{Drain, Eviction};
 use futures::{Stream, StreamExt};
 use instance::State;
 use jiff::{SignedDuration, Timestamp};
@@ -30,7 +30,7 @@ use kube::{
     core::PartialObjectMeta,
     runtime::{
         WatchStreamExt,
-        controller::{Action, Controller},
+        controller::Action,
         events::EventType,
         reflector::{ObjectRef, Store},
         watcher::{self, watcher},
@@ -39,6 +39,7 @@ use kube::{
 use kubevirt::{VirtualMachine, VirtualMachineInstance};
 use node::{Nodes, Registration};
 use observe::Observed;
+pub use observe::VmNamespaces;
 use status::Outcome;
 use std::{fmt::Debug, sync::Arc};
 use tokio::sync::watch;
@@ -46,15 +47,24 @@ use tokio::sync::watch;
 /// Name of the controller, and its field manager.
 const NAME: &str = "capk-kubevirt-machine";
 
+/// What this controller works with beside the shared context.
+struct Shared {
+    nodes: Nodes,
+    vm_namespaces: VmNamespaces,
+}
+
 /// Runs the controller until shutdown.
-pub async fn run(client: Client, scope: Scope, shutdown: watch::Receiver<bool>) {
+pub async fn run(client: Client, scope: Scope, vm_namespaces: VmNamespaces, shutdown: watch::Receiver<bool>) {
     let context = Arc::new(Context::new(client.clone(), NAME));
-    let nodes = Arc::new(Nodes::default());
-    let controller = Controller::new(scope.api::<KubevirtMachine>(&client), scope.ours());
+    let shared = Arc::new(Shared {
+        nodes: Nodes::default(),
+        vm_namespaces,
+    });
+    let controller = crate::watch::controller::<KubevirtMachine>(&scope, &client);
     let (by_machine, by_cluster) = (controller.store(), controller.store());
     let controller = controller
         .watches_stream(
-            crate::controller::changes::<Machine>(&scope, &client),
+            crate::watch::changes::<Machine>(&scope, &client),
             move |machine: Machine| {
                 let (namespace, name) = (machine.namespace(), machine.name_any());
                 find(&by_machine, |object| {
@@ -63,7 +73,7 @@ pub async fn run(client: Client, scope: Scope, shutdown: watch::Receiver<bool>) 
             },
         )
         .watches_stream(
-            crate::controller::changes::<Cluster>(&scope, &client),
+            crate::watch::changes::<Cluster>(&scope, &client),
             move |cluster: Cluster| {
                 let (namespace, name) = (cluster.namespace(), cluster.name_any());
                 find(&by_cluster, |object| {
@@ -75,7 +85,7 @@ pub async fn run(client: Client, scope: Scope, shutdown: watch::Receiver<bool>) 
         .reconcile_on(optional::<VirtualMachine>(&client))
         .reconcile_on(optional::<VirtualMachineInstance>(&client));
     crate::controller::run(controller, context, shutdown, move |object, ctx| {
-        reconcile(object, ctx, nodes.clone())
+        reconcile(object, ctx, shared.clone())
     })
     .await;
 }
@@ -113,15 +123,16 @@ fn find(store: &Store<KubevirtMachine>, wanted: impl Fn(&KubevirtMachine) -> boo
 }
 
 /// One pass over a KubevirtMachine.
-async fn reconcile(object: Arc<KubevirtMachine>, ctx: Arc<Context>, nodes: Arc<Nodes>) -> Result<Action, Unfinished> {
+async fn reconcile(object: Arc<KubevirtMachine>, ctx: Arc<Context>, shared: Arc<Shared>) -> Result<Action, Unfinished> {
     let now = Timestamp::now();
     let mut pass = Pass {
         ctx: &ctx,
-        nodes: &nodes,
+        shared: &shared,
         object: object.as_ref().clone(),
         observed: Observed::default(),
+        eviction: None,
     };
-    let outcome = match observe::observe(&ctx.calls, &object).await {
+    let outcome = match observe::observe(&ctx.calls, &object, &shared.vm_namespaces).await {
         Err(error) => Outcome::Failed(error),
         Ok(observed) => {
             pass.observed = observed;
@@ -144,14 +155,17 @@ async fn reconcile(object: Arc<KubevirtMachine>, ctx: Arc<Context>, nodes: Arc<N
 /// A pass and what it has found so far.
 struct Pass<'a> {
     ctx: &'a Context,
-    nodes: &'a Nodes,
+    shared: &'a Shared,
     object: KubevirtMachine,
     observed: Observed,
+    eviction: Option<Eviction>,
 }
 
 impl Pass<'_> {
     /// The steps of a machine that shall be there.
     async fn advance(&mut self, now: Timestamp) -> Result<Outcome, CallError> {
+        // First, and by what the instance says alone: a node of the management cluster waits for it.
+        self.eviction = self.eviction(now).await?;
         let calls = &self.ctx.calls;
         let wanted = match validate::validate(&self.object, &self.observed) {
             Ok(wanted) => wanted,
@@ -160,20 +174,20 @@ impl Pass<'_> {
         self.object = apply::hold(calls, &self.object).await?;
         let applied = match apply::apply(calls, &self.object, build::build(&wanted), &self.observed).await {
             Ok(applied) => applied,
-            Err(error) if error.status().is_some() => return Ok(Outcome::NotMade(error)),
+            Err(error) if self.observed.vm.is_none() && (error.status().is_some() || error.is_name_taken()) => {
+                return Ok(Outcome::NotMade(error));
+            }
             Err(error) => return Err(error),
         };
         let state = instance::state(&self.object, &wanted, applied.vm.as_ref(), self.observed.vmi.as_ref());
         let mut registration = Registration::Waiting;
         if let State::Running { instance, .. } = &state {
             self.object = apply::record(calls, &self.object, instance).await?;
-            registration = self.registration(&wanted.cluster).await?;
+            registration = self.registration().await?;
         }
-        let eviction = self.eviction(&wanted.cluster, &state, now).await?;
         Ok(Outcome::Made {
             state,
             registration,
-            eviction,
             check: wanted.check,
         })
     }
@@ -186,52 +200,74 @@ impl Pass<'_> {
 
     /// Whether the Node is there. Cluster API's core says so once it has matched it; until then
     /// the tenant is asked.
-    async fn registration(&self, cluster: &str) -> Result<Registration, CallError> {
+    async fn registration(&self) -> Result<Registration, CallError> {
         if self.matched().is_some() {
             return Ok(Registration::Done);
         }
-        let namespace = self.object.namespace().unwrap_or_default();
+        let Some(cluster) = &self.observed.cluster else {
+            return Ok(Registration::Waiting);
+        };
         let name = self.object.name_any();
         let id = self.object.spec.provider_id.clone().unwrap_or_default();
-        self.nodes
-            .register(&self.ctx.calls, &namespace, cluster, &name, &id)
-            .await
+        let nodes = &self.shared.nodes;
+        nodes.register(&self.ctx.calls, cluster, &name, &id).await
     }
 
     /// Goes on with an eviction from a node of the management cluster, or ends it.
-    async fn eviction(&mut self, cluster: &str, state: &State, now: Timestamp) -> Result<Option<Eviction>, CallError> {
+    async fn eviction(&mut self, now: Timestamp) -> Result<Option<Eviction>, CallError> {
         let calls = &self.ctx.calls;
-        let runs = matches!(state, State::Running { .. });
-        let asked = self.observed.vmi.as_ref().and_then(eviction::asked);
+        let vmi = self.observed.vmi.clone();
+        let runs = vmi.as_ref().is_some_and(instance::running);
+        let asked = vmi.as_ref().and_then(eviction::asked);
         let back = runs && asked.is_none() && eviction::begun(&self.object);
         if asked.is_none() && !back {
             return Ok(None);
         }
-        let tenant = self
-            .nodes
-            .tenant(calls, &self.object.namespace().unwrap_or_default(), cluster)
-            .await?;
         let node = self.matched().map_or_else(|| self.object.name_any(), str::to_owned);
-        match (asked, tenant) {
+        // What does not run has nothing to be drained.
+        let tenant = match &self.observed.cluster {
+            _ if !runs => Err("nothing runs".to_owned()),
+            Some(cluster) => self.shared.nodes.visit(calls, cluster).await?,
+            None => Err("the Cluster is gone".to_owned()),
+        };
+        let outcome = match (asked, &tenant) {
             (Some(asked), tenant) => {
-                // What does not run has nothing to be drained.
-                let drain = runs.then_some((tenant, node.as_str()));
-                eviction::evict(calls, &mut self.object, asked, drain, now)
-                    .await
-                    .map(Some)
+                let tenant = tenant.as_ref().map(|tenant| (tenant.calls.clone(), &tenant.visit));
+                let tenant = tenant.map_err(Clone::clone);
+                let drain = runs.then_some(Drain { tenant, node: &node });
+                let evicted = eviction::evict(calls, &mut self.object, asked, drain, now).await;
+                evicted.map(Some)
             }
-            (None, Some(tenant)) => {
-                eviction::settle(calls, &mut self.object, &tenant, &node).await?;
-                Ok(None)
+            (None, Ok(tenant)) => {
+                let settled = eviction::settle(calls, &mut self.object, &tenant.calls, &node);
+                match tokio::time::timeout_at(tenant.visit.deadline(), settled).await {
+                    // The Node stays cordoned until its tenant can be reached.
+                    Ok(Err(error)) => {
+                        tracing::info!(%error, node, "not uncordoned yet");
+                        Ok(None)
+                    }
+                    _ => Ok(None),
+                }
             }
-            (None, None) => Ok(None),
+            (None, Err(_)) => Ok(None),
+        };
+        if let Ok(tenant) = tenant {
+            self.shared.nodes.leave(tenant);
         }
+        outcome
     }
 
     /// The steps of a machine that shall go; None when the object itself is gone. Neither Cluster
     /// nor Machine is needed.
     async fn delete(&self) -> Result<Option<String>, CallError> {
         let calls = &self.ctx.calls;
+        if let Some(reference) = &self.object.spec.infra_cluster_secret_ref {
+            return Ok(Some(format!(
+                "the VM runs in the cluster of Secret {}, which this release cannot reach: delete VirtualMachine {} there, then remove the finalizer {FINALIZER} from this object",
+                reference.name.as_deref().unwrap_or_default(),
+                self.object.name_any()
+            )));
+        }
         if let Some(waiting) = apply::delete(calls, &self.object, &self.observed).await? {
             return Ok(Some(waiting));
         }
@@ -243,67 +279,79 @@ impl Pass<'_> {
     async fn finish(self, outcome: Outcome, now: Timestamp) -> Result<Action, Unfinished> {
         let Self {
             ctx,
-            nodes: _,
+            shared: _,
             object,
             observed,
+            eviction,
         } = self;
         let status = |object: &KubevirtMachine| status::status(object, observed.vmi.as_ref(), &outcome, now);
         let written = ctx.calls.put_status(&object, status).await;
         written.map_err(|error| Unfinished::from(&error))?;
         let key = ObjectRef::from_obj(&object).to_string();
-        let warn = async |reason: &str, message: &str| {
-            ctx.event(&reference(&object), EventType::Warning, reason, message)
-                .await;
-        };
-        if let Outcome::Made {
-            eviction: Some(eviction),
-            ..
-        } = &outcome
-        {
+        let about = reference(&object);
+        if let Some(eviction) = &eviction {
             let (reason, message) = match eviction {
                 Eviction::Draining(message) => ("Draining", message),
                 Eviction::InstanceDeleted(message) => ("Evicted", message),
             };
-            ctx.event(&reference(&object), EventType::Normal, reason, message).await;
-            // The tenant's pods are not watched.
-            return Ok(again(Some(now + SignedDuration::from_secs(3)), now, &key));
+            ctx.event(&about, EventType::Normal, reason, message).await;
         }
-        match &outcome {
-            Outcome::Failed(error) => return Err(Unfinished::from(error)),
-            Outcome::NotMade(error) => {
-                warn("VMCreateFailed", &error.to_string()).await;
-                return Err(Unfinished::from(error));
-            }
-            Outcome::NotYet(waiting) if waiting.needs_person() => {
-                warn(waiting.reason(), &waiting.to_string()).await;
-                return Ok(again(Some(now + SignedDuration::from_secs(15)), now, &key));
-            }
-            Outcome::Made {
-                state:
-                    State::NotReady {
-                        reason,
-                        message,
-                        needs_person: true,
-                    },
-                ..
-            }
-            | Outcome::Made {
-                state: State::Lost { reason, message },
-                ..
-            } => warn(reason, message).await,
-            Outcome::Made {
-                state: State::Running { .. },
-                registration: Registration::Waiting,
-                ..
-            } => {
-                return Ok(again(Some(now + patience(observed.vmi.as_ref(), now)), now, &key));
-            }
-            Outcome::Made { .. } | Outcome::NotYet(_) | Outcome::Paused(_) => {}
-            Outcome::Deleting(_) => return Ok(again(Some(now + SignedDuration::from_secs(10)), now, &key)),
+        if let Some((reason, message)) = warning(&outcome) {
+            ctx.event(&about, EventType::Warning, reason, &message).await;
         }
+        if let Outcome::Failed(error) | Outcome::NotMade(error) = &outcome
+            && !error.is_name_taken()
+        {
+            return Err(Unfinished::from(error));
+        }
+        let after = next_look(&object, &observed, &outcome, eviction.is_some(), now);
+        Ok(again(after.map(|after| now + after), now, &key))
+    }
+}
+
+/// What a user has to do something about.
+fn warning(outcome: &Outcome) -> Option<(&'static str, String)> {
+    match outcome {
+        Outcome::NotMade(error) => Some((status::not_made(error), error.to_string())),
+        Outcome::NotYet(waiting) if waiting.needs_person() => Some((waiting.reason(), waiting.to_string())),
+        Outcome::Made {
+            state:
+                State::NotReady {
+                    reason,
+                    message,
+                    needs_person: true,
+                }
+                | State::Lost { reason, message },
+            ..
+        } => Some((reason, message.clone())),
+        _ => None,
+    }
+}
+
+/// In what time to look again although nothing that is watched has changed.
+fn next_look(
+    object: &KubevirtMachine,
+    observed: &Observed,
+    outcome: &Outcome,
+    evicting: bool,
+    now: Timestamp,
+) -> Option<SignedDuration> {
+    let seconds = |count| Some(SignedDuration::from_secs(count));
+    match outcome {
+        // The tenant's pods are not watched.
+        _ if evicting => seconds(3),
+        Outcome::NotYet(waiting) if waiting.needs_person() => seconds(15),
+        // Only a name that is taken gets here.
+        Outcome::NotMade(_) => seconds(15),
+        Outcome::Deleting(_) => seconds(10),
+        Outcome::Made {
+            state: State::Running { .. },
+            registration: Registration::Waiting | Registration::Unknown(_),
+            ..
+        } => Some(patience(observed.vmi.as_ref(), now)),
         // A Node that could not be uncordoned, because its tenant was not reached.
-        let unsettled = eviction::begun(&object).then(|| now + SignedDuration::from_secs(15));
-        Ok(again(unsettled, now, &key))
+        _ if eviction::begun(object) => seconds(15),
+        _ => None,
     }
 }
 

@@ -1,14 +1,26 @@
 //! Names, labels and annotations, the same as the Go provider's.
 
 use super::kubevirt::VirtualMachine;
-use capn_api::{KubevirtMachine, cluster_api::Machine};
+use crate::controller::cluster_api_owner;
+use crate::ownership::Owner;
+use capn_api::{
+    KubevirtMachine,
+    cluster_api::{CLUSTER_NAME_LABEL, Machine},
+};
 use kube::ResourceExt;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Label of a VirtualMachine with the name of its KubevirtMachine.
 pub(crate) const MACHINE_NAME_LABEL: &str = "capk.cluster.x-k8s.io/kubevirt-machine-name";
 /// Label of a VirtualMachine with the namespace of its KubevirtMachine.
 pub(crate) const MACHINE_NAMESPACE_LABEL: &str = "capk.cluster.x-k8s.io/kubevirt-machine-namespace";
+/// Label of a VirtualMachine and of its user data with the UID of the KubevirtMachine. Those of the Go
+/// provider lack it.
+pub(crate) const MACHINE_UID_LABEL: &str = "capk.cluster.x-k8s.io/kubevirt-machine-uid";
+/// Label of a namespace whose owner lets the KubevirtMachines of another namespace have VMs in it; the
+/// value is the name of that other namespace.
+pub(crate) const ALLOW_VMS_LABEL: &str = "infrastructure.cluster.x-k8s.io/allow-vms-from";
 /// Label of a VirtualMachine: control-plane or worker.
 pub(crate) const ROLE_LABEL: &str = "cluster.x-k8s.io/role";
 /// Annotation of a KubevirtMachine: UID of the instance that the guest bootstrapped in.
@@ -56,9 +68,29 @@ pub(crate) fn provider_id(object: &KubevirtMachine) -> String {
     format!("kubevirt://{}", object.name_any())
 }
 
-/// Name of the Machine that owns this object.
+/// Name of the Machine that owns this object, as the object says.
 pub(crate) fn owner_machine(object: &KubevirtMachine) -> Option<String> {
-    let owners = object.owner_references().iter();
-    let machines = owners.filter(|owner| owner.kind == "Machine" && owner.api_version.starts_with("cluster.x-k8s.io/"));
-    machines.map(|owner| owner.name.clone()).next()
+    cluster_api_owner(object, "Machine").map(|owner| owner.name.clone())
+}
+
+/// Labels of what is made for a machine, the same as the Go provider's.
+pub(crate) fn machine_labels(name: &str, namespace: &str) -> BTreeMap<String, String> {
+    let labels = [(MACHINE_NAME_LABEL, name), (MACHINE_NAMESPACE_LABEL, namespace)];
+    labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+}
+
+/// The machine, as the owner of its VirtualMachine.
+pub(crate) fn owner(object: &KubevirtMachine) -> Owner {
+    let labels = machine_labels(&object.name_any(), &object.namespace().unwrap_or_default());
+    Owner::new(object, MACHINE_UID_LABEL).or_labelled(labels)
+}
+
+/// The machine, as the owner of its user data. That of the Go provider is known by the Cluster, and
+/// only in the machine's own namespace.
+pub(crate) fn user_data_owner(object: &KubevirtMachine, cluster: Option<&str>) -> Owner {
+    let owner = Owner::new(object, MACHINE_UID_LABEL);
+    match cluster.filter(|_| Some(vm_namespace(object)) == object.namespace()) {
+        Some(cluster) => owner.or_labelled([(CLUSTER_NAME_LABEL.to_owned(), cluster.to_owned())].into()),
+        None => owner,
+    }
 }

@@ -1,19 +1,13 @@
 //! The Node of a machine, in the tenant. It is asked for only until Cluster API's core has matched
 //! it, and its provider ID is set only where it is empty.
 
-use crate::calls::{CallError, Calls, Cause};
+use crate::calls::{CallError, Calls};
+use crate::workload_cluster::{Visit, WorkloadClusters, from_kubeconfig};
+use capn_api::cluster_api::Cluster;
 use k8s_openapi::api::core::v1::{Node, Secret};
-use kube::{
-    Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use kube::ResourceExt;
 use serde_json::json;
-use std::{
-    collections::HashMap,
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Field manager inside tenants.
 const MANAGER: &str = "capk-kubevirt-machine";
@@ -23,119 +17,114 @@ const MANAGER: &str = "capk-kubevirt-machine";
 pub(crate) enum Registration {
     /// It carries the provider ID.
     Done,
-    /// It has not registered, or the tenant did not answer.
+    /// It has not registered.
     Waiting,
+    /// The tenant could not be asked, and why.
+    Unknown(String),
     /// It carries another provider ID, which only the kubelet's settings can have given it.
     Conflict { found: String },
 }
 
-/// Clients of tenants, by their kubeconfig Secret.
+/// Clients of tenants, by namespace and name of their Clusters.
 #[derive(Default)]
-pub(crate) struct Nodes(Mutex<HashMap<String, (u64, Calls)>>);
+pub(crate) struct Nodes(WorkloadClusters<Calls>);
+
+/// A tenant that may be called for as long as the visit lasts.
+pub(crate) struct Tenant {
+    pub(crate) calls: Calls,
+    pub(crate) visit: Visit,
+    key: String,
+}
 
 impl Nodes {
     /// Looks for the Node of this name, and gives it its provider ID where it has none.
     ///
     /// # Errors
-    /// When the kubeconfig Secret cannot be read, or the tenant refuses.
+    /// When the kubeconfig Secret cannot be read. What a tenant does not answer is asked again.
     pub(crate) async fn register(
         &self,
         calls: &Calls,
-        namespace: &str,
-        cluster: &str,
+        cluster: &Cluster,
         name: &str,
         provider_id: &str,
     ) -> Result<Registration, CallError> {
-        let Some(tenant) = self.tenant(calls, namespace, cluster).await? else {
-            return Ok(Registration::Waiting);
+        let tenant = match self.visit(calls, cluster).await? {
+            Ok(tenant) => tenant,
+            Err(why) => return Ok(Registration::Unknown(why)),
         };
-        let node = match tenant.get::<Node>(None, name).await {
-            Ok(node) => node,
-            // A tenant that does not answer for a moment is asked again.
-            Err(CallError {
-                cause: Cause::Silent(_),
-                ..
-            }) => return Ok(Registration::Waiting),
-            Err(error) => return Err(error),
-        };
-        let Some(node) = node else {
-            return Ok(Registration::Waiting);
-        };
-        match node
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.provider_id.clone())
-            .filter(|id| !id.is_empty())
-        {
-            Some(found) if found == provider_id => Ok(Registration::Done),
-            Some(found) => Ok(Registration::Conflict { found }),
-            None => {
-                tenant
-                    .merge(&json!({"spec": {"providerID": provider_id}}), &node)
-                    .await?;
-                Ok(Registration::Done)
-            }
+        let asked = register(&tenant.calls, name, provider_id);
+        let asked = tokio::time::timeout_at(tenant.visit.deadline(), asked).await;
+        self.leave(tenant);
+        match asked {
+            Ok(Ok(registration)) => Ok(registration),
+            Ok(Err(error)) => Ok(Registration::Unknown(format!("in the tenant: {error}"))),
+            Err(_) => Ok(Registration::Unknown("the tenant's API server answers slowly".into())),
         }
     }
 
-    /// Calls to a tenant; None while its kubeconfig Secret is missing or cannot be used.
+    /// A tenant to call, or why it cannot be called now.
     ///
     /// # Errors
-    /// When the Secret cannot be read.
-    pub(crate) async fn tenant(
-        &self,
-        calls: &Calls,
-        namespace: &str,
-        cluster: &str,
-    ) -> Result<Option<Calls>, CallError> {
-        let secret = format!("{cluster}-kubeconfig");
-        match calls.get::<Secret>(Some(namespace), &secret).await? {
-            Some(secret) => Ok(self.client(&format!("{namespace}/{cluster}"), &secret).await),
-            None => Ok(None),
-        }
+    /// When its kubeconfig Secret cannot be read.
+    pub(crate) async fn visit(&self, calls: &Calls, cluster: &Cluster) -> Result<Result<Tenant, String>, CallError> {
+        let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
+        let secret = format!("{name}-kubeconfig");
+        let Some(secret) = calls.get::<Secret>(Some(&namespace), &secret).await? else {
+            return Ok(Err(format!("waiting for Secret {namespace}/{secret}")));
+        };
+        let key = format!("{namespace}/{name}");
+        let calls = match self.client(&key, cluster, &secret).await {
+            Ok(calls) => calls,
+            Err(why) => {
+                return Ok(Err(format!(
+                    "Secret {namespace}/{} cannot be used: {why}",
+                    secret.name_any()
+                )));
+            }
+        };
+        Ok(match self.0.visit(&key) {
+            Some(visit) => Ok(Tenant { calls, visit, key }),
+            None => Err("other tenants are being asked first".into()),
+        })
     }
 
-    async fn client(&self, key: &str, secret: &Secret) -> Option<Calls> {
-        let text = std::str::from_utf8(&secret.data.as_ref()?.get("value")?.0).ok()?;
+    /// Ends a visit.
+    pub(crate) fn leave(&self, tenant: Tenant) {
+        self.0.leave(&tenant.key, tenant.visit);
+    }
+
+    async fn client(&self, key: &str, cluster: &Cluster, secret: &Secret) -> Result<Calls, String> {
+        let endpoint = cluster.spec.control_plane_endpoint.as_ref();
+        let endpoint = endpoint
+            .and_then(|endpoint| endpoint.complete())
+            .ok_or("the Cluster has no spec.controlPlaneEndpoint")?;
+        let text = secret.data.as_ref().and_then(|data| data.get("value"));
+        let text = text.and_then(|value| std::str::from_utf8(&value.0).ok());
+        let text = text.ok_or("it has no text under the key value")?;
         let mut hasher = DefaultHasher::new();
-        text.hash(&mut hasher);
+        (text, &endpoint.host, endpoint.port).hash(&mut hasher);
         let fingerprint = hasher.finish();
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
-        if let Some((_, calls)) = known.filter(|(known, _)| *known == fingerprint) {
-            return Some(calls);
+        if let Some(known) = self.0.get(key, fingerprint) {
+            return Ok(known);
         }
-        let calls = Calls::new(client(text).await?, MANAGER);
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key.to_owned(), (fingerprint, calls.clone()));
-        Some(calls)
+        let calls = Calls::new(from_kubeconfig(text, &endpoint).await?, MANAGER);
+        self.0.insert(key, fingerprint, calls.clone());
+        Ok(calls)
     }
 }
 
-/// A client from what a kubeconfig holds itself. Nothing that it names is run or opened: a person
-/// who may write it must not act as this process.
-async fn client(text: &str) -> Option<Client> {
-    let mut kubeconfig = Kubeconfig::from_yaml(text).ok()?;
-    for named in &mut kubeconfig.auth_infos {
-        let user = named.auth_info.get_or_insert_default();
-        user.exec = None;
-        user.auth_provider = None;
-        user.token_file = None;
-        user.client_certificate = None;
-        user.client_key = None;
+async fn register(tenant: &Calls, name: &str, provider_id: &str) -> Result<Registration, CallError> {
+    let Some(node) = tenant.get::<Node>(None, name).await? else {
+        return Ok(Registration::Waiting);
+    };
+    let id = node.spec.as_ref().and_then(|spec| spec.provider_id.clone());
+    match id.filter(|id| !id.is_empty()) {
+        Some(found) if found == provider_id => Ok(Registration::Done),
+        Some(found) => Ok(Registration::Conflict { found }),
+        None => {
+            let patch = json!({"spec": {"providerID": provider_id}});
+            tenant.merge(&patch, &node).await?;
+            Ok(Registration::Done)
+        }
     }
-    for named in &mut kubeconfig.clusters {
-        let cluster = named.cluster.get_or_insert_default();
-        cluster.certificate_authority = None;
-        cluster.proxy_url = None;
-    }
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-        .await
-        .ok()?;
-    config.default_retry = false;
-    config.connect_timeout = Some(Duration::from_secs(3));
-    config.read_timeout = Some(Duration::from_secs(10));
-    config.reset_reader_on_write = true;
-    Client::try_from(config).ok()
 }

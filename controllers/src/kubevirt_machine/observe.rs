@@ -2,43 +2,65 @@
 
 use super::kubevirt::{VirtualMachine, VirtualMachineInstance};
 use super::names;
-use crate::calls::{CallError, Calls};
+use crate::calls::{CallError, Calls, Object};
+use crate::controller::cluster_api_owner;
 use capn_api::{
     KubevirtMachine,
     cluster_api::{CLUSTER_NAME_LABEL, Cluster, Machine},
 };
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::ResourceExt;
 use tokio::try_join;
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Observed {
+    /// The Machine, if it and the object name each other.
     pub(crate) machine: Option<Machine>,
     pub(crate) cluster: Option<Cluster>,
+    /// Name of the Cluster, as far as it is known when the Cluster is not there.
+    pub(crate) cluster_name: Option<String>,
     /// Bootstrap data, once the Machine names it.
     pub(crate) bootstrap: Option<Secret>,
     /// What was made of it for the VM.
     pub(crate) user_data: Option<Secret>,
+    /// The VirtualMachine, if it belongs to the machine.
     pub(crate) vm: Option<VirtualMachine>,
+    /// Its instance.
     pub(crate) vmi: Option<VirtualMachineInstance>,
+    /// Whether the owner of the VirtualMachine's namespace lets us make one there.
+    pub(crate) namespace_allowed: bool,
+}
+
+/// Namespaces outside of their own in which machines may have VMs.
+#[derive(Clone, Debug, Default)]
+pub struct VmNamespaces(pub Vec<(String, String)>);
+
+impl VmNamespaces {
+    /// Whether machines of namespace `from` may have VMs in namespace `to`.
+    fn allow(&self, from: &str, to: &str) -> bool {
+        self.0.iter().any(|(a, b)| a == from && b == to)
+    }
 }
 
 /// Reads everything of a machine.
-pub(crate) async fn observe(calls: &Calls, object: &KubevirtMachine) -> Result<Observed, CallError> {
+pub(crate) async fn observe(
+    calls: &Calls,
+    object: &KubevirtMachine,
+    allowed: &VmNamespaces,
+) -> Result<Observed, CallError> {
     let namespace = object.namespace();
     let place = names::vm_namespace(object);
     let name = object.name_any();
-    let (machine, vm, vmi) = try_join!(
-        async {
-            match names::owner_machine(object) {
-                Some(name) => calls.get::<Machine>(namespace.as_deref(), &name).await,
-                None => Ok(None),
-            }
-        },
+    let (machine, vm, vmi, namespace_allowed) = try_join!(
+        machine(calls, object),
         calls.get::<VirtualMachine>(Some(&place), &name),
         calls.get::<VirtualMachineInstance>(Some(&place), &name),
+        namespace_allowed(calls, namespace.as_deref().unwrap_or_default(), &place, allowed),
     )?;
+    let owner = names::owner(object);
+    let vm = vm.filter(|vm| owner.owns(vm));
+    let vmi = vmi.filter(|vmi| owner.clone().indirectly().owns(vmi));
     let cluster_name = machine
         .as_ref()
         .map(|machine| machine.spec.cluster_name.clone())
@@ -52,31 +74,50 @@ pub(crate) async fn observe(calls: &Calls, object: &KubevirtMachine) -> Result<O
         .or_else(|| vm.as_ref().and_then(names::mounted_user_data))
         .or_else(|| names::owner_machine(object).as_deref().map(names::user_data));
     let (cluster, bootstrap, user_data) = try_join!(
-        async {
-            match &cluster_name {
-                Some(name) => calls.get::<Cluster>(namespace.as_deref(), name).await,
-                None => Ok(None),
-            }
-        },
-        async {
-            match &data {
-                Some(name) => calls.get::<Secret>(namespace.as_deref(), name).await,
-                None => Ok(None),
-            }
-        },
-        async {
-            match &user_data {
-                Some(name) => calls.get::<Secret>(Some(&place), name).await,
-                None => Ok(None),
-            }
-        },
+        get::<Cluster>(calls, namespace.as_deref(), cluster_name.as_deref()),
+        get::<Secret>(calls, namespace.as_deref(), data.as_deref()),
+        get::<Secret>(calls, Some(&place), user_data.as_deref()),
     )?;
     Ok(Observed {
         machine,
         cluster,
+        cluster_name,
         bootstrap,
         user_data,
         vm,
         vmi,
+        namespace_allowed,
     })
+}
+
+async fn get<K: Object>(calls: &Calls, namespace: Option<&str>, name: Option<&str>) -> Result<Option<K>, CallError> {
+    match name {
+        Some(name) => calls.get(namespace, name).await,
+        None => Ok(None),
+    }
+}
+
+/// The Machine that owns the object. An owner reference alone proves nothing: any user may write one.
+async fn machine(calls: &Calls, object: &KubevirtMachine) -> Result<Option<Machine>, CallError> {
+    let Some(owner) = cluster_api_owner(object, "Machine") else {
+        return Ok(None);
+    };
+    let machine: Option<Machine> = calls.get(object.namespace().as_deref(), &owner.name).await?;
+    Ok(machine.filter(|machine| {
+        let reference = &machine.spec.infrastructure_ref;
+        machine.uid().as_ref() == Some(&owner.uid)
+            && reference.kind == "KubevirtMachine"
+            && reference.name == object.name_any()
+    }))
+}
+
+/// Whether machines of namespace `from` may have VMs in namespace `to`: in their own, or where the
+/// manager's flag or a label of the other namespace says so.
+async fn namespace_allowed(calls: &Calls, from: &str, to: &str, allowed: &VmNamespaces) -> Result<bool, CallError> {
+    if from == to || allowed.allow(from, to) {
+        return Ok(true);
+    }
+    let namespace: Option<Namespace> = calls.get(None, to).await?;
+    Ok(namespace
+        .is_some_and(|namespace| namespace.labels().get(names::ALLOW_VMS_LABEL).map(String::as_str) == Some(from)))
 }

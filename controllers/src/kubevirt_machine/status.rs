@@ -1,11 +1,11 @@
 //! Step 5: status and conditions, on every exit. `status` is pure.
 
-use super::eviction::Eviction;
 use super::instance::{State, machine_addresses};
 use super::kubevirt::{VirtualMachineInstance, condition as vm_condition};
 use super::node::Registration;
 use super::validate::NotYet;
 use crate::calls::CallError;
+use crate::text::excerpt;
 use capn_api::{
     ConditionStatus, KubevirtMachine,
     condition::{Verdict, conditions, find},
@@ -27,7 +27,6 @@ pub(crate) enum Outcome {
     Made {
         state: State,
         registration: Registration,
-        eviction: Option<Eviction>,
         check: CheckStrategy,
     },
     /// A read failed; nothing new is known.
@@ -42,6 +41,13 @@ pub(crate) fn status(
     now: Timestamp,
 ) -> KubevirtMachineStatus {
     let old = object.status.clone().unwrap_or_default();
+    if let Outcome::NotYet(waiting) = outcome
+        && waiting.is_not_supported()
+        && (old.ready || old.initialization.is_some())
+    {
+        // Somebody else made it and it works: a MachineHealthCheck must not replace it.
+        return old;
+    }
     let running = match outcome {
         Outcome::Made {
             state: State::Running { addresses, .. },
@@ -95,12 +101,21 @@ fn provisioned_verdict(outcome: &Outcome, old: &KubevirtMachineStatus) -> Verdic
             }
         },
         Outcome::NotYet(waiting) => Verdict::new(type_, false, waiting.reason(), waiting.to_string()),
-        Outcome::NotMade(error) => Verdict::new(type_, false, "VMCreateFailed", error.to_string()),
+        Outcome::NotMade(error) => Verdict::new(type_, false, not_made(error), error.to_string()),
         Outcome::Deleting(what) => Verdict::new(type_, false, "Deleting", what.clone()),
         Outcome::Failed(error) if find(&old.conditions, type_).is_none() => {
             Verdict::new(type_, ConditionStatus::Unknown, "ReadFailed", error.to_string())
         }
         Outcome::Paused(_) | Outcome::Failed(_) => Verdict::kept(&old.conditions, type_),
+    }
+}
+
+/// The reason for a VM that was not made.
+pub(crate) fn not_made(error: &CallError) -> &'static str {
+    if error.is_name_taken() {
+        "NameTaken"
+    } else {
+        "VMCreateFailed"
     }
 }
 
@@ -119,12 +134,14 @@ fn bootstrapped(outcome: &Outcome, old: &KubevirtMachineStatus) -> Verdict {
                 "WaitingForNode",
                 "waiting for the Node to register in the tenant",
             ),
+            Registration::Unknown(why) => Verdict::new(type_, false, "WaitingForNode", why.clone()),
             Registration::Conflict { found } => Verdict::new(
                 type_,
                 false,
                 "ProviderIDConflict",
                 format!(
-                    "the Node carries the provider ID {found:?}, which cannot be changed: remove provider-id from the kubelet's settings and replace the Machine"
+                    "the Node carries the provider ID {:?}, which cannot be changed: remove provider-id from the kubelet's settings and replace the Machine",
+                    excerpt(found)
                 ),
             ),
         },
@@ -153,14 +170,16 @@ fn deleting(outcome: &Outcome) -> Verdict {
 /// KubeVirt's own condition, while there is an instance that has it.
 fn migratable(vmi: Option<&VirtualMachineInstance>) -> Option<Verdict> {
     let found = vm_condition(&vmi?.status.as_ref()?.conditions, "LiveMigratable")?;
-    let reason = found.reason.clone().filter(|reason| !reason.is_empty());
+    let is_word =
+        |reason: &String| !reason.is_empty() && reason.len() <= 64 && reason.bytes().all(|b| b.is_ascii_alphanumeric());
+    let reason = found.reason.clone().filter(is_word);
     let holds = found.status == "True";
     let reason = reason.unwrap_or_else(|| if holds { "LiveMigratable" } else { "NotLiveMigratable" }.into());
     Some(Verdict::new(
         condition::VM_LIVE_MIGRATABLE,
         holds,
         reason,
-        found.message.clone().unwrap_or_default(),
+        excerpt(found.message.as_deref().unwrap_or_default()),
     ))
 }
 

@@ -50,7 +50,10 @@ fn observed() -> Observed {
         machine: serde_json::from_value(json!({
             "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Machine",
             "metadata": {"name": "acme-md-0-x1", "namespace": "tenants"},
-            "spec": {"clusterName": "acme", "bootstrap": {"dataSecretName": "acme-md-0-x1"}},
+            "spec": {"clusterName": "acme", "bootstrap": {
+                "configRef": {"apiGroup": "bootstrap.cluster.x-k8s.io", "kind": "KubeadmConfig", "name": "acme-md-0-x1"},
+                "dataSecretName": "acme-md-0-x1",
+            }},
         }))
         .ok(),
         cluster: serde_json::from_value(json!({
@@ -60,13 +63,86 @@ fn observed() -> Observed {
             "status": {"initialization": {"infrastructureProvisioned": true, "controlPlaneInitialized": true}},
         }))
         .ok(),
-        bootstrap: serde_json::from_value(json!({
-            "metadata": {"name": "acme-md-0-x1", "namespace": "tenants", "labels": {"cluster.x-k8s.io/cluster-name": "acme"}},
-            "data": {"value": "I2Nsb3VkLWNvbmZpZwo="},
-        }))
-        .ok(),
+        bootstrap: serde_json::from_value(bootstrap_data()).ok(),
+        namespace_allowed: true,
         ..Observed::default()
     }
+}
+
+/// A Secret as a bootstrap provider writes it.
+fn bootstrap_data() -> Value {
+    json!({
+        "type": "cluster.x-k8s.io/secret",
+        "metadata": {
+            "name": "acme-md-0-x1", "namespace": "tenants", "labels": {"cluster.x-k8s.io/cluster-name": "acme"},
+            "ownerReferences": [{
+                "apiVersion": "bootstrap.cluster.x-k8s.io/v1beta2", "kind": "KubeadmConfig", "name": "acme-md-0-x1",
+                "uid": "3", "controller": true,
+            }],
+        },
+        "data": {"value": "I2Nsb3VkLWNvbmZpZwo="},
+    })
+}
+
+#[test]
+fn only_bootstrap_data_of_the_machine_becomes_user_data() {
+    let refused = |path: &str, value: Value| {
+        let mut secret = bootstrap_data();
+        *secret.pointer_mut(path).unwrap() = value;
+        let mut observed = observed();
+        observed.bootstrap = serde_json::from_value(secret).ok();
+        let outcome = validate(&object(template()), &observed);
+        matches!(outcome, Err(NotYet::BootstrapForeign(_)))
+    };
+    assert!(!refused("/metadata/name", json!("acme-md-0-x1")));
+    for (path, value) in [
+        ("/type", json!("Opaque")),
+        ("/metadata/labels", json!({"cluster.x-k8s.io/cluster-name": "other"})),
+        ("/metadata/labels", json!({})),
+        ("/metadata/ownerReferences", json!([])),
+        ("/metadata/ownerReferences/0/name", json!("other-md-0-x1")),
+        ("/metadata/ownerReferences/0/kind", json!("NestedControlPlane")),
+        ("/metadata/ownerReferences/0/apiVersion", json!("example.com/v1")),
+        ("/metadata/ownerReferences/0/controller", json!(false)),
+        ("/metadata/name", json!("acme-kubeconfig")),
+        ("/metadata/name", json!("acme-ca")),
+        ("/metadata/name", json!("acme-etcd")),
+    ] {
+        assert!(refused(path, value.clone()), "{path} {value}");
+    }
+}
+
+#[test]
+fn data_that_a_user_brought_has_no_owner() {
+    let mut observed = observed();
+    observed.machine.as_mut().unwrap().spec.bootstrap.config_ref = None;
+    assert!(validate(&object(template()), &observed).is_err(), "another Machine's");
+    observed.bootstrap.as_mut().unwrap().metadata.owner_references = None;
+    assert!(validate(&object(template()), &observed).is_ok());
+}
+
+#[test]
+fn a_vm_is_made_only_in_a_namespace_that_allows_it() {
+    let mut elsewhere = object(template());
+    elsewhere
+        .spec
+        .virtual_machine_template
+        .as_mut()
+        .unwrap()
+        .metadata
+        .as_mut()
+        .unwrap()
+        .namespace = Some("elsewhere".into());
+    let mut observed = observed();
+    assert_eq!(validate(&elsewhere, &observed).unwrap().namespace, "elsewhere");
+    observed.namespace_allowed = false;
+    let refused = validate(&elsewhere, &observed).unwrap_err();
+    assert_eq!(refused.reason(), "NamespaceNotAllowed");
+    let message = refused.to_string();
+    assert!(message.contains("allow-vms-from=tenants"), "{message}");
+    // A VM that is there is not given up.
+    elsewhere.spec.provider_id = Some("kubevirt://acme-md-0-x1".into());
+    assert!(validate(&elsewhere, &observed).is_ok());
 }
 
 fn wanted(template: Value) -> Vm {
@@ -143,7 +219,10 @@ fn data_volumes_get_the_machines_name() {
 #[test]
 fn a_machine_waits_in_the_order_in_which_things_come() {
     let object = object(template());
-    let mut found = Observed::default();
+    let mut found = Observed {
+        namespace_allowed: true,
+        ..Observed::default()
+    };
     assert_eq!(validate(&object, &found).unwrap_err(), NotYet::Machine);
     found.machine = observed().machine;
     assert_eq!(validate(&object, &found).unwrap_err(), NotYet::Cluster("acme".into()));

@@ -1,10 +1,11 @@
 //! Step 2: turns object and observed into a `Vm`, or says what is waited for. No client.
 
-use super::names;
+use super::names::{self, ALLOW_VMS_LABEL};
 use super::observe::Observed;
+use crate::ownership::controller_of;
 use capn_api::{
     KubevirtMachine,
-    cluster_api::{CONTROL_PLANE_LABEL, Cluster, Machine},
+    cluster_api::{CLUSTER_NAME_LABEL, CONTROL_PLANE_LABEL, Cluster, Machine, SECRET_TYPE},
     kubevirt_machine::CheckStrategy,
 };
 use k8s_openapi::{ByteString, api::core::v1::Secret};
@@ -18,6 +19,7 @@ pub(crate) struct Vm {
     pub(crate) name: String,
     pub(crate) namespace: String,
     pub(crate) machine_namespace: String,
+    pub(crate) machine_uid: String,
     pub(crate) cluster: String,
     pub(crate) control_plane: bool,
     pub(crate) labels: BTreeMap<String, String>,
@@ -62,10 +64,18 @@ pub(crate) enum NotYet {
         "Secret {0} with the bootstrap data of the Machine is missing or has no key \"value\": restore it, or delete the Machine to have it replaced"
     )]
     BootstrapSecret(String),
+    #[error(
+        "Secret {0} is not bootstrap data of the Machine: it must have the type {SECRET_TYPE} and the label {CLUSTER_NAME_LABEL} of the Machine's Cluster, belong to the Machine's bootstrap config, and be neither a kubeconfig nor a certificate authority; correct spec.bootstrap of the Machine"
+    )]
+    BootstrapForeign(String),
+    #[error(
+        "the VirtualMachine cannot be made in namespace {to}: have its owner set the label {ALLOW_VMS_LABEL}={from} on it, or leave spec.virtualMachineTemplate.metadata.namespace out"
+    )]
+    NamespaceNotAllowed { from: String, to: String },
     #[error("spec.virtualMachineTemplate.spec is missing: write the spec of the VirtualMachine to make")]
     Template,
     #[error(
-        "spec.infraClusterSecretRef is not supported by this release: remove it, VMs run in the management cluster"
+        "spec.infraClusterSecretRef is not supported by this release: this machine and its VM are left as they are"
     )]
     ExternalInfrastructure,
     #[error(
@@ -83,17 +93,27 @@ impl NotYet {
             Self::ClusterInfrastructure => "WaitingForClusterInfrastructure",
             Self::ControlPlane => "WaitingForControlPlaneAvailable",
             Self::BootstrapData | Self::BootstrapSecret(_) => "WaitingForBootstrapData",
+            Self::BootstrapForeign(_) => "InvalidBootstrapData",
+            Self::NamespaceNotAllowed { .. } => "NamespaceNotAllowed",
             Self::Template => "InvalidTemplate",
             Self::ExternalInfrastructure | Self::ControlPlaneMachine => "NotSupported",
         }
     }
 
+    /// Whether this release cannot serve the machine at all, and leaves it as it is.
+    pub(crate) fn is_not_supported(&self) -> bool {
+        matches!(self, Self::ExternalInfrastructure | Self::ControlPlaneMachine)
+    }
+
     /// Whether a person has to do something.
     pub(crate) fn needs_person(&self) -> bool {
         match self {
-            Self::BootstrapSecret(_) | Self::Template | Self::ExternalInfrastructure | Self::ControlPlaneMachine => {
-                true
-            }
+            Self::BootstrapSecret(_)
+            | Self::BootstrapForeign(_)
+            | Self::NamespaceNotAllowed { .. }
+            | Self::Template
+            | Self::ExternalInfrastructure
+            | Self::ControlPlaneMachine => true,
             Self::Machine
             | Self::Cluster(_)
             | Self::ClusterInfrastructure
@@ -105,14 +125,14 @@ impl NotYet {
 
 /// Checks a KubevirtMachine and what it refers to.
 pub(crate) fn validate(object: &KubevirtMachine, observed: &Observed) -> Result<Vm, NotYet> {
+    if object.spec.infra_cluster_secret_ref.is_some() {
+        return Err(NotYet::ExternalInfrastructure);
+    }
     let machine = observed.machine.as_ref().ok_or(NotYet::Machine)?;
     let cluster = observed
         .cluster
         .as_ref()
         .ok_or_else(|| NotYet::Cluster(machine.spec.cluster_name.clone()))?;
-    if object.spec.infra_cluster_secret_ref.is_some() {
-        return Err(NotYet::ExternalInfrastructure);
-    }
     let control_plane = machine.labels().contains_key(CONTROL_PLANE_LABEL);
     if control_plane {
         return Err(NotYet::ControlPlaneMachine);
@@ -121,11 +141,16 @@ pub(crate) fn validate(object: &KubevirtMachine, observed: &Observed) -> Result<
     let spec = template.spec.filter(|spec| !spec.is_empty()).ok_or(NotYet::Template)?;
     let metadata = template.metadata.unwrap_or_default();
     let made = observed.vm.is_some() || object.spec.provider_id.is_some();
+    let (from, to) = (object.namespace().unwrap_or_default(), names::vm_namespace(object));
+    if !made && !observed.namespace_allowed {
+        return Err(NotYet::NamespaceNotAllowed { from, to });
+    }
     let (user_data_name, user_data) = bootstrap(object, machine, cluster, observed.bootstrap.as_ref(), made)?;
     Ok(Vm {
         name: object.name_any(),
         namespace: names::vm_namespace(object),
         machine_namespace: object.namespace().unwrap_or_default(),
+        machine_uid: object.uid().unwrap_or_default(),
         cluster: cluster.name_any(),
         control_plane,
         labels: metadata.labels,
@@ -162,6 +187,12 @@ fn bootstrap(
             _ => NotYet::ControlPlane,
         });
     };
+    let place = || format!("{}/{name}", object.namespace().unwrap_or_default());
+    let secret = match secret {
+        Some(secret) if is_bootstrap_data(secret, machine, cluster) => Some(secret),
+        Some(_) if !made => return Err(NotYet::BootstrapForeign(place())),
+        _ => None,
+    };
     let data = secret.and_then(|secret| {
         let content = secret.data.as_ref()?.get("value")?.clone();
         Some(UserData {
@@ -170,12 +201,30 @@ fn bootstrap(
         })
     });
     if data.is_none() && !made {
-        return Err(NotYet::BootstrapSecret(format!(
-            "{}/{name}",
-            object.namespace().unwrap_or_default()
-        )));
+        return Err(NotYet::BootstrapSecret(place()));
     }
     Ok((names::user_data(&name), data))
+}
+
+/// Whether a Secret is what the bootstrap provider made for this Machine, or what a user brought for
+/// a Machine without one. The manager may read Secrets that the Machine's author may not.
+fn is_bootstrap_data(secret: &Secret, machine: &Machine, cluster: &Cluster) -> bool {
+    let (name, cluster) = (secret.name_any(), cluster.name_any());
+    let reserved = ["kubeconfig", "ca", "etcd", "proxy", "sa"].map(|suffix| format!("{cluster}-{suffix}"));
+    let config = machine.spec.bootstrap.config_ref.as_ref();
+    let of_config = match (config, controller_of(secret)) {
+        (Some(config), Some(owner)) => {
+            owner.kind == config.kind
+                && owner.name == config.name
+                && owner.api_version.split('/').next() == Some(config.api_group.as_str())
+        }
+        (Some(_), None) => false,
+        (None, owner) => owner.is_none(),
+    };
+    secret.type_.as_deref() == Some(SECRET_TYPE)
+        && secret.labels().get(CLUSTER_NAME_LABEL) == Some(&cluster)
+        && !reserved.contains(&name)
+        && of_config
 }
 
 /// The root disk is the one that boots first, else the first; it survives on a persistent volume.

@@ -5,7 +5,7 @@ use super::build::{Applied, Network, Prepared, Workloads};
 use super::names::Names;
 use super::observe::{Observed, Services, prepared};
 use super::validate::Tenant;
-use crate::calls::{CallError, Calls, Object};
+use crate::calls::{CallError, Calls, Dependents, Object};
 use capn_api::{
     NestedControlPlane,
     cluster_api::{BLOCK_MOVE_ANNOTATION, CLUSTER_NAME_LABEL},
@@ -19,7 +19,7 @@ use tokio::try_join;
 
 /// Applies the first wave.
 pub(crate) async fn network(
-    calls: &Calls,
+    dependents: Dependents<'_>,
     wanted: Network<Prepared>,
     live: &Services,
 ) -> Result<Network<Applied>, CallError> {
@@ -30,9 +30,9 @@ pub(crate) async fn network(
         stage: _,
     } = wanted;
     let (api_server, etcd, etcd_peers) = try_join!(
-        calls.put(&api_server, live.api_server.as_ref()),
-        calls.put(&etcd, live.etcd.as_ref()),
-        calls.put(&etcd_peers, live.etcd_peers.as_ref()),
+        dependents.apply(&api_server, live.api_server.as_ref()),
+        dependents.apply(&etcd, live.etcd.as_ref()),
+        dependents.apply(&etcd_peers, live.etcd_peers.as_ref()),
     )?;
     Ok(Network {
         api_server,
@@ -44,7 +44,7 @@ pub(crate) async fn network(
 
 /// Applies the second wave.
 pub(crate) async fn workloads(
-    calls: &Calls,
+    dependents: Dependents<'_>,
     tenant: &Tenant,
     wanted: Workloads<Prepared>,
     live: &Observed,
@@ -58,15 +58,15 @@ pub(crate) async fn workloads(
     } = wanted;
     let control_plane = async {
         match control_plane.filter(|_| !waits_for_store(tenant, live)) {
-            Some(wanted) => calls.put(&wanted, live.control_plane.as_ref()).await.map(Some),
+            Some(wanted) => dependents.apply(&wanted, live.control_plane.as_ref()).await.map(Some),
             None => Ok(None),
         }
     };
     let (etcd, control_plane, etcd_budget, control_plane_budget) = try_join!(
-        calls.put(&etcd, live.etcd.as_ref()),
+        dependents.apply(&etcd, live.etcd.as_ref()),
         control_plane,
-        put_or_delete(calls, etcd_budget, &live.etcd_budget),
-        put_or_delete(calls, control_plane_budget, &live.control_plane_budget),
+        apply_or_delete(dependents, etcd_budget, &live.etcd_budget),
+        apply_or_delete(dependents, control_plane_budget, &live.control_plane_budget),
     )?;
     Ok(Workloads {
         etcd,
@@ -77,10 +77,14 @@ pub(crate) async fn workloads(
     })
 }
 
-async fn put_or_delete<K: Object>(calls: &Calls, wanted: Option<K>, live: &Option<K>) -> Result<Option<K>, CallError> {
+async fn apply_or_delete<K: Object>(
+    dependents: Dependents<'_>,
+    wanted: Option<K>,
+    live: &Option<K>,
+) -> Result<Option<K>, CallError> {
     match (wanted, live) {
-        (Some(wanted), live) => calls.put(&wanted, live.as_ref()).await.map(Some),
-        (None, Some(live)) => calls.delete(live).await.map(|()| None),
+        (Some(wanted), live) => dependents.apply(&wanted, live.as_ref()).await.map(Some),
+        (None, Some(live)) => dependents.delete(live).await.map(|()| None),
         (None, None) => Ok(None),
     }
 }

@@ -25,6 +25,8 @@ pub(crate) enum Error {
 pub(crate) enum Again {
     /// Soon, and later and later.
     Backoff,
+    /// Every 15 s: what keeps it from going on is not watched.
+    Steadily,
     /// When the object or what it refers to changes; at the slow pace otherwise.
     OnChange,
 }
@@ -49,10 +51,22 @@ impl Error {
         };
         match self {
             Self::Observe(_) => verdict("ReadFailed", None, Again::Backoff, available),
+            Self::Validate(ValidateError::ClaimTaken { .. }) => {
+                verdict(reason::NAME_TAKEN, Some(EventType::Warning), Again::Steadily, available)
+            }
             Self::Validate(ValidateError::StoreLost(_)) => {
                 verdict("StoreLost", Some(EventType::Warning), Again::Backoff, available)
             }
             Self::Validate(_) => verdict(reason::INVALID, Some(EventType::Warning), Again::OnChange, available),
+            Self::Apply(error) | Self::Keys(KeysError::Call(error)) if error.is_name_taken() => {
+                verdict(reason::NAME_TAKEN, Some(EventType::Warning), Again::Steadily, available)
+            }
+            Self::Keys(KeysError::Foreign { .. }) => verdict(
+                reason::NAME_TAKEN,
+                Some(EventType::Warning),
+                Again::Steadily,
+                condition::CERTIFICATES_VALID,
+            ),
             Self::Keys(KeysError::Call(_)) => verdict("WriteFailed", None, Again::Backoff, available),
             Self::Keys(KeysError::Wrong { .. }) => verdict(
                 "SecretInvalid",

@@ -3,38 +3,42 @@
 
 use super::names::Names;
 use super::observe::Observed;
-use crate::calls::{CallError, Calls, Object};
+use crate::calls::{CallError, Calls, Dependents, Object};
 use capn_api::{
     NestedControlPlane,
     cluster_api::{CLUSTER_NAME_LABEL, CONTROL_PLANE_LABEL, Cluster, Machine},
     nested_control_plane::{NestedControlPlaneSpec, RetentionPolicy},
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
 /// Deletes; returns what is waited for, or None when nothing is left.
 pub(crate) async fn finalize(
-    calls: &Calls,
+    dependents: Dependents<'_>,
     ncp: &NestedControlPlane,
     cluster: Option<&Cluster>,
     names: &Names,
     observed: &Observed,
 ) -> Result<Option<String>, CallError> {
+    if orphaned(ncp, observed) {
+        return Ok(None);
+    }
     if cluster.is_some()
-        && let Some(waiting) = workers(calls, ncp, names).await?
+        && let Some(waiting) = workers(dependents.calls(), ncp, names).await?
     {
         return Ok(Some(waiting));
     }
     // The API servers first: they must not see their store go.
-    delete(calls, ncp, &observed.control_plane).await?;
-    delete(calls, ncp, &observed.control_plane_budget).await?;
+    delete(dependents, &observed.control_plane).await?;
+    delete(dependents, &observed.control_plane_budget).await?;
     if let Some(waiting) = left("control plane", &observed.pods) {
         return Ok(Some(waiting));
     }
     if observed.control_plane.is_some() {
         return Ok(Some("waiting for the control plane's Deployment to go".into()));
     }
-    delete(calls, ncp, &observed.etcd).await?;
-    delete(calls, ncp, &observed.etcd_budget).await?;
+    delete(dependents, &observed.etcd).await?;
+    delete(dependents, &observed.etcd_budget).await?;
     if let Some(waiting) = left("etcd", &observed.etcd_pods) {
         return Ok(Some(waiting));
     }
@@ -43,38 +47,41 @@ pub(crate) async fn finalize(
     }
     if deletes_claims(&ncp.spec) {
         for claim in &observed.claims {
-            calls.delete(claim).await?;
+            dependents.delete(claim).await?;
         }
         if let Some(claim) = observed.claims.first() {
             return Ok(Some(format!("waiting for claim {} to go", claim.name_any())));
         }
     }
-    let services = &observed.services;
-    for service in [&services.api_server, &services.etcd, &services.etcd_peers] {
-        delete(calls, ncp, service).await?;
+    let services = observed.services.all();
+    for service in services {
+        delete(dependents, service).await?;
     }
-    let secrets = &observed.secrets;
-    for secret in [
-        &secrets.api_server,
-        &secrets.etcd_member,
-        &secrets.controller_manager,
-        &secrets.scheduler,
-        &secrets.kubeconfig,
-        &secrets.ca,
-        &secrets.etcd_ca,
-        &secrets.proxy_ca,
-        &secrets.service_account,
-    ] {
-        delete(calls, ncp, secret).await?;
+    for secret in observed.secrets.all() {
+        delete(dependents, secret).await?;
     }
-    let service_left = [&services.api_server, &services.etcd, &services.etcd_peers]
-        .into_iter()
-        .flatten()
-        .find(|service| owned(ncp, *service));
-    if let Some(service) = service_left {
-        return Ok(Some(format!("waiting for Service {} to go", service.name_any())));
+    let left = services.into_iter().flatten().next();
+    Ok(left.map(|service| format!("waiting for Service {} to go", service.name_any())))
+}
+
+/// Whether what belongs to the control plane is to stay, which `kubectl delete --cascade=orphan` asks
+/// for. The garbage collector then takes the owner references away, and last the finalizer that says
+/// so.
+pub(crate) fn orphaned(ncp: &NestedControlPlane, observed: &Observed) -> bool {
+    if ncp.finalizers().iter().any(|finalizer| finalizer == "orphan") {
+        return true;
     }
-    Ok(None)
+    let uid = ncp.uid();
+    let owned = |meta: &ObjectMeta| {
+        let mut owners = meta.owner_references.iter().flatten();
+        owners.any(|owner| Some(&owner.uid) == uid.as_ref())
+    };
+    let workloads = [
+        observed.control_plane.as_ref().map(|live| &live.metadata),
+        observed.etcd.as_ref().map(|live| &live.metadata),
+    ];
+    let mut workloads = workloads.into_iter().flatten().peekable();
+    workloads.peek().is_some() && workloads.all(|workload| !owned(workload))
 }
 
 /// Workers need the API server to leave: their pods are drained through it.
@@ -101,15 +108,9 @@ fn left(what: &str, pods: &[k8s_openapi::api::core::v1::Pod]) -> Option<String> 
     (!pods.is_empty()).then(|| format!("waiting for pods of {what} to end"))
 }
 
-async fn delete<K: Object>(calls: &Calls, ncp: &NestedControlPlane, live: &Option<K>) -> Result<(), CallError> {
+async fn delete<K: Object>(dependents: Dependents<'_>, live: &Option<K>) -> Result<(), CallError> {
     match live {
-        Some(live) if owned(ncp, live) => calls.delete(live).await,
-        _ => Ok(()),
+        Some(live) => dependents.delete(live).await,
+        None => Ok(()),
     }
-}
-
-fn owned<K: Object>(ncp: &NestedControlPlane, live: &K) -> bool {
-    live.owner_references()
-        .iter()
-        .any(|owner| Some(&owner.uid) == ncp.metadata.uid.as_ref())
 }

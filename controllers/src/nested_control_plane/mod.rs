@@ -18,15 +18,13 @@ mod versions;
 mod tests;
 
 use crate::controller::{Context, Scope, Unfinished, again, paused, reference};
-use crate::tenant::{Access, Tenants};
+use crate::ownership::Owner;
+use crate::tenant::{Tenants, Written};
+use crate::workload_cluster::Access;
 use addresses::Addresses;
-use capn_api::{
-    NestedControlPlane,
-    cluster_api::{CLUSTER_NAME_LABEL, Cluster},
-    nested_control_plane,
-};
+use capn_api::{NestedControlPlane, cluster_api::Cluster, nested_control_plane};
 use error::{Again, Error};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
     core::v1::{PersistentVolumeClaim, Pod, Secret, Service},
@@ -36,19 +34,19 @@ use kube::{
     Client, Resource, ResourceExt,
     core::PartialObjectMeta,
     runtime::{
-        controller::{Action, Controller},
+        controller::Action,
         events::EventType,
         reflector::{ObjectRef, Store},
         watcher,
     },
 };
 use names::Names;
-use observe::Observed;
+use observe::{Observed, OfCluster};
 use status::Outcome;
 use std::sync::Arc;
 use tokio::sync::watch;
 use turn::Turns;
-use validate::Tenant;
+use validate::{Tenant, ValidateError};
 
 /// Name of the controller, and its field manager.
 const NAME: &str = "capn-nested-control-plane";
@@ -63,13 +61,13 @@ struct Own {
 /// Runs the controller until shutdown.
 pub async fn run(client: Client, scope: Scope, max_starting: u32, shutdown: watch::Receiver<bool>) {
     let context = Arc::new(Context::new(client.clone(), NAME));
-    let controller = Controller::new(scope.api::<NestedControlPlane>(&client), scope.ours());
+    let controller = crate::watch::controller::<NestedControlPlane>(&scope, &client);
     let own = Arc::new(Own {
         tenants: Tenants::default(),
         turns: Turns::new(max_starting),
         all: controller.store(),
     });
-    let parts = watcher::Config::default().labels(names::COMPONENT_LABEL).timeout(60);
+    let owned = watcher::Config::default().labels(names::UID_LABEL).timeout(60);
     let (by_cluster, by_pod, by_claim, by_turn) = (
         controller.store(),
         controller.store(),
@@ -78,35 +76,37 @@ pub async fn run(client: Client, scope: Scope, max_starting: u32, shutdown: watc
     );
     let turns = own.clone();
     let controller = controller
-        .owns(scope.api::<Deployment>(&client), parts.clone())
-        .owns(scope.api::<StatefulSet>(&client), parts.clone())
-        .owns(scope.api::<Service>(&client), parts.clone())
-        .owns(scope.api::<Secret>(&client), parts.clone())
+        .owns(scope.api::<PartialObjectMeta<Deployment>>(&client), owned.clone())
+        .owns(scope.api::<PartialObjectMeta<StatefulSet>>(&client), owned.clone())
+        .owns(scope.api::<PartialObjectMeta<Service>>(&client), owned.clone())
+        .owns(scope.api::<PartialObjectMeta<Secret>>(&client), owned.clone())
         .watches(
             scope.api::<PartialObjectMeta<Pod>>(&client),
-            parts.clone(),
-            move |pod| of_cluster(&by_pod, &pod),
+            owned.clone(),
+            move |pod| by_uid(&by_pod, &pod),
         )
         .watches(
             scope.api::<PartialObjectMeta<PersistentVolumeClaim>>(&client),
-            parts,
-            move |claim| of_cluster(&by_claim, &claim),
+            owned,
+            move |claim| by_uid(&by_claim, &claim),
         )
         .watches_stream(
-            crate::controller::changes::<Cluster>(&scope, &client),
+            crate::watch::changes::<Cluster>(&scope, &client),
             move |cluster: Cluster| {
-                let name = cluster.name_any();
+                let (namespace, name) = (cluster.namespace(), cluster.name_any());
                 let named = observe::control_plane_of(&cluster).map(|control_plane| {
                     ObjectRef::new(control_plane).within(&cluster.namespace().unwrap_or_default())
                 });
-                find(&by_cluster, cluster.namespace().as_deref(), &name)
-                    .into_iter()
-                    .chain(named)
-                    .collect::<Vec<_>>()
+                find(&by_cluster, |ncp| {
+                    ncp.namespace() == namespace && observe::cluster_of(ncp).as_ref() == Some(&name)
+                })
+                .into_iter()
+                .chain(named)
+                .collect::<Vec<_>>()
             },
         )
         // Whenever one gets on, those that come next look again.
-        .watches(scope.api::<NestedControlPlane>(&client), scope.ours(), move |changed| {
+        .watches_stream(crate::watch::touched(&scope, &client), move |changed| {
             let next = turns.turns.next(&by_turn.state(), &changed, Timestamp::now());
             next.iter()
                 .map(|ncp| ObjectRef::from_obj(ncp.as_ref()))
@@ -118,28 +118,21 @@ pub async fn run(client: Client, scope: Scope, max_starting: u32, shutdown: watc
     .await;
 }
 
-fn of_cluster<K: Resource>(store: &Store<NestedControlPlane>, object: &K) -> Vec<ObjectRef<NestedControlPlane>> {
-    let labels = object.meta().labels.as_ref();
-    match labels.and_then(|labels| labels.get(CLUSTER_NAME_LABEL)) {
-        Some(cluster) => find(store, object.meta().namespace.as_deref(), cluster),
-        None => Vec::new(),
-    }
+/// The control plane that an object belongs to by its label.
+fn by_uid<K: Resource>(store: &Store<NestedControlPlane>, object: &K) -> Vec<ObjectRef<NestedControlPlane>> {
+    let Some(uid) = object.labels().get(names::UID_LABEL) else {
+        return Vec::new();
+    };
+    find(store, |ncp| ncp.metadata.uid.as_ref() == Some(uid))
 }
 
 fn find(
     store: &Store<NestedControlPlane>,
-    namespace: Option<&str>,
-    cluster: &str,
+    wanted: impl Fn(&NestedControlPlane) -> bool,
 ) -> Vec<ObjectRef<NestedControlPlane>> {
-    let ours = |ncp: &&Arc<NestedControlPlane>| {
-        ncp.namespace().as_deref() == namespace && observe::cluster_of(ncp).as_deref() == Some(cluster)
-    };
-    store
-        .state()
-        .iter()
-        .filter(ours)
-        .map(|ncp| ObjectRef::from_obj(ncp.as_ref()))
-        .collect::<Vec<_>>()
+    let all = store.state();
+    let found = all.iter().filter(|ncp| wanted(ncp));
+    found.map(|ncp| ObjectRef::from_obj(ncp.as_ref())).collect()
 }
 
 /// One pass over a NestedControlPlane.
@@ -148,26 +141,25 @@ async fn reconcile(ncp: Arc<NestedControlPlane>, ctx: Arc<Context>, own: Arc<Own
     let mut pass = Pass {
         ctx: &ctx,
         own: &own,
+        owner: Owner::new(ncp.as_ref(), names::UID_LABEL),
         ncp: ncp.as_ref().clone(),
-        observed: Observed::default(),
+        observed: None,
         now,
     };
-    let known = observe::cluster_of(&ncp);
-    let cluster = match observe::cluster(&ctx.calls, &ncp).await {
-        Ok(cluster) => cluster,
+    let uid = ncp.uid().unwrap_or_default();
+    let known = observe::cluster_of(&ncp).map(|cluster| Names::new(&cluster, &uid));
+    let (cluster, disputed) = match observe::cluster(&ctx.calls, &ncp).await {
+        Ok(OfCluster::Found(cluster)) => (Some(*cluster), None),
+        Ok(OfCluster::Missing) => (None, None),
+        Ok(OfCluster::Disputed(why)) => (None, Some(why)),
         Err(error) => {
-            let names = known.as_deref().map(Names::new);
             return pass
-                .finish(names.as_ref(), Outcome::Failed(Error::Observe(error)))
+                .finish(known.as_ref(), Outcome::Failed(Error::Observe(error)))
                 .await;
         }
     };
-    let names = cluster
-        .as_ref()
-        .map(|cluster| cluster.name_any())
-        .or(known)
-        .as_deref()
-        .map(Names::new);
+    let named = cluster.as_ref().map(|cluster| Names::new(&cluster.name_any(), &uid));
+    let names = named.or(known);
     let outcome = if let Some(why) = paused(ncp.as_ref(), cluster.as_ref()) {
         Outcome::Paused(why)
     } else if ncp.metadata.deletion_timestamp.is_some() {
@@ -177,8 +169,9 @@ async fn reconcile(ncp: Arc<NestedControlPlane>, ctx: Arc<Context>, own: Arc<Own
             Err(error) => Outcome::Failed(error),
         }
     } else {
-        match (&names, cluster) {
-            (Some(names), Some(cluster)) => pass.advance(names, &cluster).await.unwrap_or_else(Outcome::Failed),
+        match (&names, cluster, disputed) {
+            (_, _, Some(why)) => Outcome::Failed(Error::Validate(ValidateError::Disputed(why))),
+            (Some(names), Some(cluster), None) => pass.advance(names, &cluster).await.unwrap_or_else(Outcome::Failed),
             _ => Outcome::NoCluster,
         }
     };
@@ -189,12 +182,22 @@ async fn reconcile(ncp: Arc<NestedControlPlane>, ctx: Arc<Context>, own: Arc<Own
 struct Pass<'a> {
     ctx: &'a Context,
     own: &'a Own,
+    /// The object, as the owner of what is written for it.
+    owner: Owner,
     ncp: NestedControlPlane,
-    observed: Observed,
+    /// None while nothing was read: then nothing of it is known, which is not the same as nothing.
+    observed: Option<Observed>,
     now: Timestamp,
 }
 
 impl Pass<'_> {
+    async fn observe(&self, names: &Names) -> Result<Observed, Error> {
+        let dependents = self.ctx.calls.dependents(&self.owner);
+        observe::observe(dependents, &self.ncp.namespace().unwrap_or_default(), names, self.now)
+            .await
+            .map_err(Error::Observe)
+    }
+
     /// The steps of a tenant that shall be there.
     async fn advance(&mut self, names: &Names, cluster: &Cluster) -> Result<Outcome, Error> {
         let calls = &self.ctx.calls;
@@ -202,22 +205,21 @@ impl Pass<'_> {
         if self.own.turns.still_waits(&self.ncp, &all, self.now) {
             return Ok(Outcome::WaitingForTurn);
         }
-        self.observed = observe::observe(calls, &self.ncp.namespace().unwrap_or_default(), names, self.now)
-            .await
-            .map_err(Error::Observe)?;
+        let observed = self.observed.insert(self.observe(names).await?).clone();
+        let dependents = calls.dependents(&self.owner);
         let mut tenant = validate::validate(&self.ncp, cluster)?;
-        validate::validate_store(&self.ncp, names, &self.observed)?;
-        let rollout = validate::rollout(&mut tenant, self.observed.control_plane.as_ref(), self.now);
+        validate::validate_store(&self.ncp, names, &observed)?;
+        let rollout = validate::rollout(&mut tenant, observed.control_plane.as_ref(), self.now);
         self.ncp = apply::own(calls, &self.ncp, names, &apply::Own::default())
             .await
             .map_err(Error::Apply)?;
         let network = async {
-            apply::network(calls, build::network(&tenant), &self.observed.services)
+            apply::network(dependents, build::network(&tenant), &observed.services)
                 .await
                 .map_err(Error::Apply)
         };
         let authorities = async {
-            keys::authorities(calls, &tenant, &self.observed.secrets, self.now)
+            keys::authorities(dependents, &tenant, &observed.secrets, self.now)
                 .await
                 .map_err(Error::Keys)
         };
@@ -229,20 +231,20 @@ impl Pass<'_> {
             &tenant.network,
             addresses.published.as_ref().map(|_| addresses.reached.0),
         )?;
-        if !apply::started(&tenant, &self.observed) && !self.own.turns.take(&self.ncp, &all, self.now) {
+        if !apply::started(&tenant, &observed) && !self.own.turns.take(&self.ncp, &all, self.now) {
             return Ok(Outcome::WaitingForTurn);
         }
         let leaves = keys::leaves(
-            calls,
+            dependents,
             &tenant,
             &addresses,
             &authorities,
-            &self.observed.secrets,
+            &observed.secrets,
             self.now,
         )
         .await?;
         let wanted = build::workloads(&tenant, &addresses, &apply::authorities_mark(&authorities));
-        let workloads = apply::workloads(calls, &tenant, wanted, &self.observed)
+        let workloads = apply::workloads(dependents, &tenant, wanted, &observed)
             .await
             .map_err(Error::Apply)?;
         let status = workloads.control_plane.as_ref().and_then(|made| made.status.as_ref());
@@ -255,61 +257,63 @@ impl Pass<'_> {
         let seeded = if serves {
             self.seed(&tenant, &addresses, &authorities, &leaves).await
         } else {
-            Ok(false)
+            Ok(None)
         };
+        let soon = matches!(seeded, Ok(Some(Written::NotNow))).then(|| self.now + SignedDuration::from_secs(1));
         Ok(Outcome::Applied {
             control_plane: workloads.control_plane.map(Box::new),
             published: addresses.published.is_some(),
-            again: [rollout, self.observed.due()]
+            again: [rollout, observed.due(), soon]
                 .into_iter()
                 .flatten()
                 .fold(leaves.renewal, Timestamp::min),
-            seeded: *seeded.as_ref().unwrap_or(&false),
+            seeded: matches!(seeded, Ok(Some(Written::Whole))),
             error: seeded.err(),
         })
     }
 
-    /// Writes what belongs into the tenant; false while its endpoint is not known.
+    /// Writes what belongs into the tenant; None while its endpoint is not known.
     async fn seed(
         &self,
         tenant: &Tenant,
         addresses: &Addresses,
         authorities: &Authorities,
         leaves: &Leaves,
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<Written>, Error> {
         let (Some(endpoint), Some(admin)) = (&addresses.published, &leaves.admin) else {
-            return Ok(false);
+            return Ok(None);
         };
         let direct = capn_api::common::ApiEndpoint {
             host: addresses.api_server.to_string(),
             port: tenant.endpoint.service_port,
         };
         let access = Access {
-            uid: self.ncp.metadata.uid.as_deref().unwrap_or_default(),
             server: &format!("https://{}", direct.authority()),
             authority: authorities.ca.certificate(),
             admin,
         };
         let objects = build::inside(tenant, addresses, endpoint, authorities.ca.certificate());
-        self.own.tenants.write(access, objects).await?;
-        Ok(true)
+        let written = self.own.tenants.write(self.owner.uid(), access, objects).await?;
+        Ok(Some(written))
     }
 
     /// The steps of a tenant that shall go; None when the object itself is gone.
     async fn delete(&mut self, names: Option<&Names>, cluster: Option<&Cluster>) -> Result<Option<String>, Error> {
-        let calls = &self.ctx.calls;
         if let Some(names) = names {
-            self.observed = observe::observe(calls, &self.ncp.namespace().unwrap_or_default(), names, self.now)
-                .await
-                .map_err(Error::Observe)?;
-            let waiting = finalize::finalize(calls, &self.ncp, cluster, names, &self.observed).await;
+            let observed = self.observed.insert(self.observe(names).await?).clone();
+            let dependents = self.ctx.calls.dependents(&self.owner);
+            let waiting = finalize::finalize(dependents, &self.ncp, cluster, names, &observed).await;
             if let Some(waiting) = waiting.map_err(Error::Apply)? {
                 return Ok(Some(waiting));
             }
+            if finalize::orphaned(&self.ncp, &observed) {
+                let note = "Deleted with --cascade=orphan: everything that was created for this control plane stays";
+                self.ctx
+                    .event(&reference(&self.ncp), EventType::Normal, "Orphaned", note)
+                    .await;
+            }
         }
-        self.own
-            .tenants
-            .forget(self.ncp.metadata.uid.as_deref().unwrap_or_default());
+        self.own.tenants.forget(self.owner.uid());
         crate::controller::release(self.ctx, &self.ncp, nested_control_plane::FINALIZER)
             .await
             .map_err(Error::Apply)?;
@@ -321,11 +325,12 @@ impl Pass<'_> {
         let Self {
             ctx,
             own,
+            owner: _,
             ncp,
             observed,
             now,
         } = self;
-        let status = |ncp: &NestedControlPlane| status::status(ncp, names, &observed, &outcome, now);
+        let status = |ncp: &NestedControlPlane| status::status(ncp, names, observed.as_ref(), &outcome, now);
         // Before it is written, because that wakes those that wait for a turn.
         own.turns.settle(&ncp, &status(&ncp));
         let written = ctx.calls.put_status(&ncp, status).await;
@@ -341,13 +346,14 @@ impl Pass<'_> {
                 }
                 match verdict.again {
                     Again::Backoff => Err(Unfinished::from(error)),
+                    Again::Steadily => Ok(again(Some(now + SignedDuration::from_secs(15)), now, &key)),
                     Again::OnChange => Ok(again(None, now, &key)),
                 }
             }
             Outcome::Applied { again: at, .. } => Ok(again(Some(*at), now, &key)),
             // What is deleted may go without a word where nothing is watched.
-            Outcome::Deleting(_) => Ok(again(Some(now + jiff::SignedDuration::from_secs(10)), now, &key)),
-            Outcome::WaitingForTurn => Ok(again(Some(now + jiff::SignedDuration::from_secs(30)), now, &key)),
+            Outcome::Deleting(_) => Ok(again(Some(now + SignedDuration::from_secs(10)), now, &key)),
+            Outcome::WaitingForTurn => Ok(again(Some(now + SignedDuration::from_secs(30)), now, &key)),
             Outcome::NoCluster | Outcome::Paused(_) | Outcome::WaitingForAddress => Ok(again(None, now, &key)),
         }
     }

@@ -11,6 +11,14 @@ pub(crate) const CONTROL_PLANE: &str = "control-plane";
 pub(crate) const ETCD: &str = "etcd";
 /// Value of [`COMPONENT_LABEL`] on Secrets.
 pub(crate) const CERTIFICATES: &str = "certificates";
+/// Label of everything that belongs to a NestedControlPlane: its UID. A second control plane of the
+/// same name shares neither Services nor volumes with the first.
+pub(crate) const UID_LABEL: &str = "controlplane.cluster.x-k8s.io/control-plane-uid";
+/// Label of etcd's objects: which datastore of the control plane they belong to. Selectors and claims
+/// carry it from the first day, because they cannot be changed.
+pub(crate) const DATASTORE_GENERATION_LABEL: &str = "controlplane.cluster.x-k8s.io/datastore-generation";
+/// The only value of [`DATASTORE_GENERATION_LABEL`] so far.
+const DATASTORE_GENERATION: &str = "1";
 /// Annotation of control plane pods: the Kubernetes version that they serve.
 pub(crate) const VERSION_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/version";
 /// Annotation of control plane pods: the rollout that made them.
@@ -33,21 +41,28 @@ pub(crate) const ETCD_MEMBERS: i32 = 3;
 /// Longest name of a Cluster: a StatefulSet's pods carry `<cluster>-etcd-<hash>` as a label.
 pub(crate) const LONGEST_CLUSTER_NAME: usize = 47;
 
-/// Names of the objects of one tenant.
+/// Names and labels of the objects of one control plane.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Names(String);
+pub(crate) struct Names {
+    cluster: String,
+    uid: String,
+}
 
 impl Names {
-    pub(crate) fn new(cluster: &str) -> Self {
-        Self(cluster.to_owned())
+    /// Names for the control plane of this UID in the Cluster of this name.
+    pub(crate) fn new(cluster: &str, uid: &str) -> Self {
+        Self {
+            cluster: cluster.to_owned(),
+            uid: uid.to_owned(),
+        }
     }
 
     fn with(&self, suffix: &str) -> String {
-        format!("{}-{suffix}", self.0)
+        format!("{}-{suffix}", self.cluster)
     }
 
     pub(crate) fn cluster(&self) -> &str {
-        &self.0
+        &self.cluster
     }
     pub(crate) fn ca(&self) -> String {
         self.with("ca")
@@ -89,26 +104,39 @@ impl Names {
         self.with("etcd-peer")
     }
 
-    /// Labels of every object of the tenant.
+    /// Name of the claim of an etcd member.
+    pub(crate) fn claim(&self, ordinal: i32) -> String {
+        format!("data-{}-{ordinal}", self.etcd())
+    }
+
+    /// Labels of every object of the control plane.
     pub(crate) fn labels(&self) -> BTreeMap<String, String> {
-        BTreeMap::from([(CLUSTER_NAME_LABEL.to_owned(), self.0.clone())])
+        BTreeMap::from([
+            (CLUSTER_NAME_LABEL.to_owned(), self.cluster.clone()),
+            (UID_LABEL.to_owned(), self.uid.clone()),
+        ])
     }
 
     /// Labels of one component, which select its pods.
     pub(crate) fn component(&self, component: &str) -> BTreeMap<String, String> {
         let mut labels = self.labels();
         labels.insert(COMPONENT_LABEL.to_owned(), component.to_owned());
+        if component == ETCD {
+            labels.insert(DATASTORE_GENERATION_LABEL.to_owned(), DATASTORE_GENERATION.to_owned());
+        }
         labels
     }
 
     /// The same as a label selector in text.
     pub(crate) fn selector(&self, component: &str) -> String {
-        format!("{CLUSTER_NAME_LABEL}={},{COMPONENT_LABEL}={component}", self.0)
+        let labels = self.component(component);
+        let pairs: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        pairs.join(",")
     }
 
-    /// A label selector for everything that is made for the tenant.
-    pub(crate) fn parts(&self) -> String {
-        format!("{CLUSTER_NAME_LABEL}={},{COMPONENT_LABEL}", self.0)
+    /// A label selector for everything that belongs to the control plane.
+    pub(crate) fn owned_selector(&self) -> String {
+        format!("{UID_LABEL}={}", self.uid)
     }
 
     /// Host name of an etcd member, by which its peers reach it.

@@ -1,8 +1,9 @@
 //! Step 1: reads what a NestedControlPlane refers to and what was made for it. Never writes.
 
 use super::names::{self, Names};
-use crate::calls::{CallError, Calls, Object};
-use crate::controller::owner_cluster;
+use crate::calls::{CallError, Calls, Dependents, Object};
+use crate::controller::cluster_owner;
+use crate::ownership::Owner;
 use capn_api::{
     NestedControlPlane,
     cluster_api::{CLUSTER_NAME_LABEL, Cluster},
@@ -29,6 +30,8 @@ pub(crate) struct Observed {
     pub(crate) pods: Vec<Pod>,
     pub(crate) etcd_pods: Vec<Pod>,
     pub(crate) claims: Vec<PersistentVolumeClaim>,
+    /// Claims that an etcd of ours would use and that belong to somebody else.
+    pub(crate) foreign_claims: Vec<String>,
     /// What keeps a claim without a volume, when that can be told.
     pub(crate) storage: StorageProblem,
     /// When this was read.
@@ -80,6 +83,46 @@ pub(crate) struct Services {
     pub(crate) etcd_peers: Option<Service>,
 }
 
+impl Services {
+    /// All of them.
+    pub(crate) fn all(&self) -> [&Option<Service>; 3] {
+        let Self {
+            api_server,
+            etcd,
+            etcd_peers,
+        } = self;
+        [api_server, etcd, etcd_peers]
+    }
+}
+
+impl Secrets {
+    /// All of them.
+    pub(crate) fn all(&self) -> [&Option<Secret>; 9] {
+        let Self {
+            ca,
+            etcd_ca,
+            proxy_ca,
+            service_account,
+            kubeconfig,
+            api_server,
+            etcd_member,
+            controller_manager,
+            scheduler,
+        } = self;
+        [
+            api_server,
+            etcd_member,
+            controller_manager,
+            scheduler,
+            kubeconfig,
+            ca,
+            etcd_ca,
+            proxy_ca,
+            service_account,
+        ]
+    }
+}
+
 /// What keeps a claim without a volume.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) enum StorageProblem {
@@ -92,18 +135,49 @@ pub(crate) enum StorageProblem {
     NoSuchClass(String),
 }
 
+/// The Cluster of a NestedControlPlane.
+#[derive(Clone, Debug)]
+pub(crate) enum OfCluster {
+    /// It belongs to this one: they name each other.
+    Found(Box<Cluster>),
+    /// There is none, or none any more.
+    Missing,
+    /// What the object says of its Cluster is not what the Cluster says.
+    Disputed(String),
+}
+
 /// Reads the Cluster of this object: its owner or, while Cluster API's core has not said so yet,
 /// the one that names it as its control plane. Core takes seconds over the owner, and a tenant
-/// need not wait for them.
-pub(crate) async fn cluster(calls: &Calls, ncp: &NestedControlPlane) -> Result<Option<Cluster>, CallError> {
-    let namespace = ncp.namespace();
-    if let Some(name) = owner_cluster(ncp) {
-        return calls.get(namespace.as_deref(), &name).await;
+/// need not wait for them. An owner reference alone proves nothing: any user may write one.
+pub(crate) async fn cluster(calls: &Calls, ncp: &NestedControlPlane) -> Result<OfCluster, CallError> {
+    let (namespace, name) = (ncp.namespace(), ncp.name_any());
+    let names_this = |cluster: &Cluster| control_plane_of(cluster) == Some(&name);
+    if let Some(owner) = cluster_owner(ncp) {
+        let found: Option<Cluster> = calls.get(namespace.as_deref(), &owner.name).await?;
+        return Ok(match found {
+            None => OfCluster::Missing,
+            Some(cluster) if cluster.uid().as_ref() != Some(&owner.uid) => OfCluster::Disputed(format!(
+                "the owner reference to Cluster {} has the UID of another object: remove it",
+                owner.name
+            )),
+            Some(cluster) if !names_this(&cluster) => OfCluster::Disputed(format!(
+                "Cluster {} owns this object but does not name it: set its spec.controlPlaneRef to NestedControlPlane {name}, or delete this object",
+                owner.name
+            )),
+            Some(cluster) => OfCluster::Found(Box::new(cluster)),
+        });
     }
-    let clusters: Vec<Cluster> = calls.list(namespace.as_deref(), "").await?;
-    Ok(clusters
-        .into_iter()
-        .find(|cluster| control_plane_of(cluster) == Some(&ncp.name_any())))
+    let mut clusters: Vec<Cluster> = calls.list(namespace.as_deref(), "").await?;
+    clusters.retain(names_this);
+    Ok(match (clusters.pop(), clusters.first()) {
+        (None, _) => OfCluster::Missing,
+        (Some(cluster), None) => OfCluster::Found(Box::new(cluster)),
+        (Some(one), Some(other)) => OfCluster::Disputed(format!(
+            "Clusters {} and {} both name this object as their control plane: give each a NestedControlPlane of its own",
+            other.name_any(),
+            one.name_any()
+        )),
+    })
 }
 
 /// The name of the NestedControlPlane that a Cluster names.
@@ -115,28 +189,33 @@ pub(crate) fn control_plane_of(cluster: &Cluster) -> Option<&String> {
 
 /// The name of the Cluster, as far as the object itself tells.
 pub(crate) fn cluster_of(ncp: &NestedControlPlane) -> Option<String> {
-    owner_cluster(ncp).or_else(|| ncp.labels().get(CLUSTER_NAME_LABEL).cloned())
+    cluster_owner(ncp)
+        .map(|owner| owner.name.clone())
+        .or_else(|| ncp.labels().get(CLUSTER_NAME_LABEL).cloned())
 }
 
-/// Reads everything of a tenant.
+/// Reads everything that belongs to a control plane, and what has the names of its own.
 pub(crate) async fn observe(
-    calls: &Calls,
+    dependents: Dependents<'_>,
     namespace: &str,
     names: &Names,
     now: Timestamp,
 ) -> Result<Observed, CallError> {
-    let parts = names.parts();
+    let calls = dependents.calls();
+    let owned = names.owned_selector();
     let place = Some(namespace);
     let (secrets, services, deployments, sets, budgets, pods, claims) = try_join!(
-        secrets(calls, namespace, names),
-        calls.list(place, &parts),
-        calls.list(place, &parts),
-        calls.list(place, &parts),
-        calls.list(place, &parts),
-        calls.list(place, &parts),
-        calls.list::<PersistentVolumeClaim>(place, &parts),
+        secrets(dependents, namespace, names),
+        calls.list(place, &owned),
+        calls.list(place, &owned),
+        calls.list(place, &owned),
+        calls.list(place, &owned),
+        calls.list(place, &owned),
+        calls.list::<PersistentVolumeClaim>(place, &owned),
     )?;
-    let (mut services, mut budgets) = (Found(services), Found(budgets));
+    // A label is soon written: what somebody else controls is not ours.
+    let owner = dependents.owner();
+    let (mut services, mut budgets) = (Found::owned(services, owner), Found::owned(budgets, owner));
     let (pods, etcd_pods) = pods.into_iter().partition(|pod: &Pod| {
         pod.labels().get(names::COMPONENT_LABEL).map(String::as_str) == Some(names::CONTROL_PLANE)
     });
@@ -147,16 +226,20 @@ pub(crate) async fn observe(
             etcd: services.take(&names.etcd()),
             etcd_peers: services.take(&names.etcd_peers()),
         },
-        etcd: Found(sets).take(&names.etcd()),
-        control_plane: Found(deployments).take(&names.control_plane()),
+        etcd: Found::owned(sets, owner).take(&names.etcd()),
+        control_plane: Found::owned(deployments, owner).take(&names.control_plane()),
         etcd_budget: budgets.take(&names.etcd()),
         control_plane_budget: budgets.take(&names.control_plane()),
         pods,
         etcd_pods,
         claims,
+        foreign_claims: Vec::new(),
         storage: StorageProblem::None,
         now,
     };
+    if observed.etcd.is_none() && observed.claims.is_empty() {
+        observed.foreign_claims = foreign_claims(calls, namespace, names).await?;
+    }
     if let Some(claim) = unbound(&observed.claims).filter(|claim| !observed.is_new(*claim)) {
         observed.storage = storage_problem(calls, claim).await?;
     }
@@ -167,6 +250,11 @@ pub(crate) async fn observe(
 struct Found<K>(Vec<K>);
 
 impl<K: Object> Found<K> {
+    fn owned(mut objects: Vec<K>, owner: &Owner) -> Self {
+        objects.retain(|object| owner.owns(object));
+        Self(objects)
+    }
+
     fn take(&mut self, name: &str) -> Option<K> {
         let at = self
             .0
@@ -177,8 +265,10 @@ impl<K: Object> Found<K> {
 }
 
 /// Ours are found by label. What a person brought may lack it, so what is not found so is asked for.
-async fn secrets(calls: &Calls, namespace: &str, names: &Names) -> Result<Secrets, CallError> {
-    let mut found = Found(calls.list(Some(namespace), &names.parts()).await?);
+async fn secrets(dependents: Dependents<'_>, namespace: &str, names: &Names) -> Result<Secrets, CallError> {
+    let calls = dependents.calls();
+    let found = calls.list(Some(namespace), &names.owned_selector()).await?;
+    let mut found = Found::owned(found, dependents.owner());
     let mut one = |name: String| {
         let found = found.take(&name);
         async move {
@@ -211,6 +301,16 @@ async fn secrets(calls: &Calls, namespace: &str, names: &Names) -> Result<Secret
         controller_manager,
         scheduler,
     })
+}
+
+/// A StatefulSet uses the claims that it finds, whosever they are: those that are not ours.
+async fn foreign_claims(calls: &Calls, namespace: &str, names: &Names) -> Result<Vec<String>, CallError> {
+    let claims = (0..names::ETCD_MEMBERS).map(|ordinal| {
+        let name = names.claim(ordinal);
+        async move { calls.get::<PersistentVolumeClaim>(Some(namespace), &name).await }
+    });
+    let found = futures::future::try_join_all(claims).await?;
+    Ok(found.into_iter().flatten().map(|claim| claim.name_any()).collect())
 }
 
 /// The first claim without a volume.

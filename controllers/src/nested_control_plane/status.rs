@@ -50,27 +50,18 @@ pub(crate) enum Outcome {
 pub(crate) fn status(
     ncp: &NestedControlPlane,
     names: Option<&Names>,
-    observed: &Observed,
+    observed: Option<&Observed>,
     outcome: &Outcome,
     now: Timestamp,
 ) -> NestedControlPlaneStatus {
     let old = ncp.status.clone().unwrap_or_default();
-    let deployment = match outcome {
-        Outcome::Applied { control_plane, .. } => control_plane.as_deref(),
-        _ => observed.control_plane.as_ref(),
-    };
-    let counts = match (deployment, outcome) {
-        (Some(deployment), _) => Counts::of(deployment),
-        // Its pods wait for the store.
-        (None, Outcome::Applied { .. }) => Counts {
-            wanted: ncp.spec.replicas,
-            ..Counts::default()
-        },
-        (None, _) => Counts::default(),
-    };
+    let counts = counts(ncp, observed, outcome, &old);
     let seeded = matches!(outcome, Outcome::Applied { seeded: true, .. });
     let initialized = seeded || super::validate::initialized(ncp);
-    let versions = serving(&observed.pods, &old, seeded);
+    let versions = match observed {
+        Some(observed) => serving(&observed.pods, &old, seeded),
+        None => old.versions.clone(),
+    };
     let conditions = conditions(
         &old.conditions,
         verdicts(ncp, observed, outcome, &counts, &old, initialized),
@@ -94,6 +85,28 @@ pub(crate) fn status(
     }
 }
 
+fn counts(
+    ncp: &NestedControlPlane,
+    observed: Option<&Observed>,
+    outcome: &Outcome,
+    old: &NestedControlPlaneStatus,
+) -> Counts {
+    let deployment = match (outcome, observed) {
+        (Outcome::Applied { control_plane, .. }, _) => control_plane.as_deref(),
+        (_, Some(observed)) => observed.control_plane.as_ref(),
+        (_, None) => return Counts::as_before(ncp, old),
+    };
+    match (deployment, outcome) {
+        (Some(deployment), _) => Counts::of(deployment),
+        // Its pods wait for the store.
+        (None, Outcome::Applied { .. }) => Counts {
+            wanted: ncp.spec.replicas,
+            ..Counts::default()
+        },
+        (None, _) => Counts::default(),
+    }
+}
+
 /// Pods by state.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
@@ -107,6 +120,18 @@ struct Counts {
 }
 
 impl Counts {
+    /// What was not looked at is as it was.
+    fn as_before(ncp: &NestedControlPlane, old: &NestedControlPlaneStatus) -> Self {
+        Self {
+            wanted: ncp.spec.replicas,
+            replicas: old.replicas,
+            ready: old.ready_replicas,
+            available: old.available_replicas,
+            up_to_date: old.up_to_date_replicas,
+            current: true,
+        }
+    }
+
     fn of(deployment: &Deployment) -> Self {
         let status = deployment.status.clone().unwrap_or_default();
         Self {
@@ -154,13 +179,13 @@ pub(crate) fn ready(pod: &Pod) -> bool {
 
 fn verdicts(
     ncp: &NestedControlPlane,
-    observed: &Observed,
+    observed: Option<&Observed>,
     outcome: &Outcome,
     counts: &Counts,
     old: &NestedControlPlaneStatus,
     initialized: bool,
 ) -> Vec<Verdict> {
-    vec![
+    let mut verdicts = vec![
         available(ncp, observed, outcome, counts, old, initialized),
         certificates(outcome, old),
         match outcome {
@@ -171,19 +196,27 @@ fn verdicts(
             Outcome::Deleting(what) => Verdict::new(types::DELETING, true, "Deleting", what.clone()),
             _ => Verdict::new(types::DELETING, false, "NotDeleting", ""),
         },
-        rolling_out(counts),
-        scaling(types::SCALING_UP, counts.replicas < counts.wanted, counts),
-        scaling(
-            types::SCALING_DOWN,
-            counts.replicas > counts.wanted && counts.up_to_date == counts.replicas,
-            counts,
-        ),
-    ]
+    ];
+    let moves = if observed.is_none() && !old.conditions.is_empty() {
+        [types::ROLLING_OUT, types::SCALING_UP, types::SCALING_DOWN].map(|type_| Verdict::kept(&old.conditions, type_))
+    } else {
+        [
+            rolling_out(counts),
+            scaling(types::SCALING_UP, counts.replicas < counts.wanted, counts),
+            scaling(
+                types::SCALING_DOWN,
+                counts.replicas > counts.wanted && counts.up_to_date == counts.replicas,
+                counts,
+            ),
+        ]
+    };
+    verdicts.extend(moves);
+    verdicts
 }
 
 fn available(
     ncp: &NestedControlPlane,
-    observed: &Observed,
+    observed: Option<&Observed>,
     outcome: &Outcome,
     counts: &Counts,
     old: &NestedControlPlaneStatus,
@@ -224,26 +257,30 @@ fn available(
             "WaitingForEndpoint",
             format!(
                 "waiting for an address of Service {}: the management cluster's load balancer has given none",
-                Names::new(&super::observe::cluster_of(ncp).unwrap_or_default()).api_server_service()
+                Names::new(&super::observe::cluster_of(ncp).unwrap_or_default(), "").api_server_service()
             ),
         ),
         Outcome::Applied { error: None, .. } if serves && initialized => new(true, reason::AVAILABLE, String::new()),
-        Outcome::Applied { error: None, .. } => match health::diagnose(observed).filter(|cause| cause.needs_person) {
-            Some(cause) => new(false, cause.reason, cause.message),
-            None if initialized => new(
-                false,
-                "NoPodReady",
-                "no API server of this control plane is ready".into(),
-            ),
-            None => new(false, reason::STARTING, waiting_for(observed)),
-        },
+        Outcome::Applied { error: None, .. } => {
+            match observed.and_then(health::diagnose).filter(|cause| cause.needs_person) {
+                Some(cause) => new(false, cause.reason, cause.message),
+                None if initialized => new(
+                    false,
+                    "NoPodReady",
+                    "no API server of this control plane is ready".into(),
+                ),
+                None => new(false, reason::STARTING, waiting_for(observed)),
+            }
+        }
     }
 }
 
-fn waiting_for(observed: &Observed) -> String {
-    match health::diagnose(observed) {
+fn waiting_for(observed: Option<&Observed>) -> String {
+    match observed.and_then(health::diagnose) {
         Some(cause) => cause.message,
-        None if !observed.etcd_pods.iter().any(ready) => "waiting for etcd and the API server to start".into(),
+        None if !observed.is_some_and(|observed| observed.etcd_pods.iter().any(ready)) => {
+            "waiting for etcd and the API server to start".into()
+        }
         None => "waiting for the API server to start".into(),
     }
 }

@@ -1,7 +1,7 @@
 //! Step 2: turns spec and Cluster into a `Tenant`, whose types cannot hold a wrong combination.
 //! No client. What the CRD refuses at `kubectl apply` is not checked again.
 
-use super::names::{LONGEST_CLUSTER_NAME, Names, ROLLOUT_ANNOTATION, STORE_INITIALIZED_ANNOTATION};
+use super::names::{LONGEST_CLUSTER_NAME, Names, ROLLOUT_ANNOTATION, STORE_INITIALIZED_ANNOTATION, UID_LABEL};
 use super::observe::Observed;
 use super::versions;
 use capn_api::{
@@ -154,6 +154,12 @@ pub(crate) enum ValidateError {
         network: IpNet,
         example: &'static str,
     },
+    #[error("{0}")]
+    Disputed(String),
+    #[error(
+        "PersistentVolumeClaim {claim} exists and does not belong to this control plane: delete it; or, to start with the data on it, set its label {UID_LABEL} to {uid}"
+    )]
+    ClaimTaken { claim: String, uid: String },
     #[error(
         "the store of this control plane was in use and is gone: neither StatefulSet {0} nor a claim of it is there; restore claim data-{0}-0, or remove the annotation {STORE_INITIALIZED_ANNOTATION} to start with an empty store, without any object of the tenant"
     )]
@@ -203,7 +209,7 @@ pub(crate) fn validate(ncp: &NestedControlPlane, cluster: &Cluster) -> Result<Te
     let signed = |duration: kube::core::Duration| SignedDuration::try_from(std::time::Duration::from(duration)).ok();
     Ok(Tenant {
         namespace: ncp.namespace().unwrap_or_default(),
-        names: Names::new(&cluster_name),
+        names: Names::new(&cluster_name, &ncp.uid().unwrap_or_default()),
         owner: ncp.controller_owner_ref(&()).unwrap_or_default(),
         replicas: spec.replicas.max(1),
         initialized: initialized(ncp),
@@ -263,6 +269,12 @@ fn has_store(ncp: &NestedControlPlane) -> bool {
 /// Keeps a control plane whose data is gone from starting with an empty store, which would remove
 /// every workload of the tenant.
 pub(crate) fn validate_store(ncp: &NestedControlPlane, names: &Names, live: &Observed) -> Result<(), ValidateError> {
+    if let Some(claim) = live.foreign_claims.first() {
+        return Err(ValidateError::ClaimTaken {
+            claim: format!("{}/{}", ncp.namespace().unwrap_or_default(), claim),
+            uid: ncp.uid().unwrap_or_default(),
+        });
+    }
     if has_store(ncp) && live.etcd.is_none() && live.claims.is_empty() {
         return Err(ValidateError::StoreLost(names.etcd()));
     }

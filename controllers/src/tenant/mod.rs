@@ -11,16 +11,13 @@ mod rbac;
 pub(crate) use build::{Facts, Objects, objects};
 
 use crate::calls::{CallError, Calls, Cause, Object};
-use crate::pki::{self, Credentials, PemPair};
+use crate::workload_cluster::{Access, WorkloadClusters};
 use futures::{StreamExt, TryStreamExt, stream};
-use kube::{
-    Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use serde::Serialize;
 use std::{
-    collections::HashMap,
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::{Mutex, PoisonError},
+    collections::{HashSet, hash_map::DefaultHasher},
+    hash::{Hash, Hasher},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use tokio::time::Instant;
@@ -43,118 +40,138 @@ pub(crate) enum SeedError {
     Call(CallError),
     #[error("no client for the tenant's API server: {0}")]
     Client(String),
+    #[error("the tenant's API server answers slowly: its objects could not be written in {} s", crate::workload_cluster::BUDGET.as_secs())]
+    Slow,
 }
 
 impl From<CallError> for SeedError {
     fn from(error: CallError) -> Self {
         match error.cause {
             Cause::Silent(_) => Self::Unreachable(error),
-            Cause::Refused(_) | Cause::Garbled(_) => Self::Call(error),
+            Cause::Refused(_) | Cause::Garbled(_) | Cause::NameTaken { .. } => Self::Call(error),
         }
     }
 }
 
-/// How a tenant's API server is reached by the manager.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Access<'a> {
-    /// UID of the object that the tenant belongs to.
-    pub(crate) uid: &'a str,
-    /// URL of the API server.
-    pub(crate) server: &'a str,
-    /// Its certificate authority, PEM.
-    pub(crate) authority: &'a str,
-    /// An administrator's certificate.
-    pub(crate) admin: &'a PemPair,
-}
-
-/// Clients of tenants, one each, and what was last written through them.
+/// Clients of tenants, by the UID of their control planes, and what was last written through them.
 #[derive(Default)]
-pub(crate) struct Tenants(Mutex<HashMap<String, Known>>);
+pub(crate) struct Tenants(WorkloadClusters<Known>);
 
 #[derive(Clone)]
 struct Known {
-    access: u64,
     calls: Calls,
     seeder: Calls,
     written: Option<(u64, Instant)>,
+    /// What has been written of content that is not written whole yet.
+    progress: Arc<Mutex<HashSet<u64>>>,
+}
+
+/// Whether a tenant holds what it should.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Written {
+    /// It does.
+    Whole,
+    /// Too many other tenants are being written to: come back soon.
+    NotNow,
 }
 
 impl Tenants {
-    /// Writes the objects, unless just these were written lately.
-    pub(crate) async fn write(&self, access: Access<'_>, objects: Objects) -> Result<(), SeedError> {
-        let known = self.client(access).await?;
+    /// Writes the objects, unless just these were written lately. Takes no longer than the budget of
+    /// a pass; what was written by then is not written again by the next.
+    pub(crate) async fn write(&self, uid: &str, access: Access<'_>, objects: Objects) -> Result<Written, SeedError> {
+        let known = self.client(uid, access).await?;
         let content = objects.content();
         if known
             .written
             .is_some_and(|(written, at)| written == content && at.elapsed() < LOOK_AGAIN)
         {
-            return Ok(());
+            return Ok(Written::Whole);
         }
-        apply(&known.calls, &known.seeder, objects).await?;
-        if let Some(known) = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_mut(access.uid)
-        {
+        let Some(visit) = self.0.visit(uid) else {
+            return Ok(Written::NotNow);
+        };
+        let written = tokio::time::timeout_at(visit.deadline(), apply(&known, objects)).await;
+        self.0.leave(uid, visit);
+        written.map_err(|_| SeedError::Slow)??;
+        self.0.update(uid, |known| {
             known.written = Some((content, Instant::now()));
-        }
-        Ok(())
+            known.progress = Arc::default();
+        });
+        Ok(Written::Whole)
     }
 
     /// Forgets a tenant that is gone.
     pub(crate) fn forget(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.0.forget(uid);
     }
 
-    async fn client(&self, access: Access<'_>) -> Result<Known, SeedError> {
+    async fn client(&self, uid: &str, access: Access<'_>) -> Result<Known, SeedError> {
         let mut hasher = DefaultHasher::new();
         (access.server, access.authority, &access.admin.certificate).hash(&mut hasher);
         let fingerprint = hasher.finish();
-        let known = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(access.uid)
-            .cloned();
-        if let Some(known) = known.filter(|known| known.access == fingerprint) {
+        if let Some(known) = self.0.get(uid, fingerprint) {
             return Ok(known);
         }
-        let client = client(access)
-            .await
-            .map_err(|error| SeedError::Client(error.to_string()))?;
+        let client = access.client().await.map_err(SeedError::Client)?;
         let known = Known {
-            access: fingerprint,
             calls: Calls::new(client.clone(), MANAGER),
             seeder: Calls::new(client, SEEDER),
             written: None,
+            progress: Arc::default(),
         };
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(access.uid.to_owned(), known.clone());
+        self.0.insert(uid, fingerprint, known.clone());
         Ok(known)
     }
 }
 
-async fn client(access: Access<'_>) -> Result<Client, Box<dyn std::error::Error + Send + Sync>> {
-    let text = pki::kubeconfig(
-        "tenant",
-        access.server,
-        access.authority,
-        "manager",
-        Credentials::Embedded(access.admin),
-    );
-    let kubeconfig = Kubeconfig::from_yaml(&text)?;
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-    config.default_retry = false;
-    config.connect_timeout = Some(Duration::from_secs(3));
-    config.read_timeout = Some(Duration::from_secs(10));
-    config.reset_reader_on_write = true;
-    Ok(Client::try_from(config)?)
+impl Known {
+    /// Writes an object, unless it was written since the last time that all of them were.
+    async fn once<K: Object>(
+        &self,
+        object: &K,
+        write: impl Future<Output = Result<(), CallError>>,
+    ) -> Result<(), CallError> {
+        let mark = mark(object);
+        let progress = || self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        if progress().contains(&mark) {
+            return Ok(());
+        }
+        write.await?;
+        progress().insert(mark);
+        Ok(())
+    }
+
+    async fn apply<K: Object + Send + Sync>(&self, objects: Vec<K>) -> Result<(), CallError> {
+        stream::iter(objects)
+            .map(|object| async move {
+                let write = async { self.calls.apply_reserved(&object).await.map(drop) };
+                self.once(&object, write).await
+            })
+            .buffer_unordered(PARALLEL)
+            .try_collect()
+            .await
+    }
+
+    async fn create<K: Object>(&self, objects: Vec<K>) -> Result<(), CallError> {
+        for object in objects {
+            self.once(&object, self.seeder.create_reserved(&object)).await?;
+        }
+        Ok(())
+    }
 }
 
-async fn apply(calls: &Calls, seeder: &Calls, objects: Objects) -> Result<(), CallError> {
+fn mark<K: Object>(object: &K) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    K::kind(&()).hash(&mut hasher);
+    text(object).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn text(object: &impl Serialize) -> String {
+    serde_json::to_string(object).unwrap_or_default()
+}
+
+async fn apply(known: &Known, objects: Objects) -> Result<(), CallError> {
     let Objects {
         roles,
         role_bindings,
@@ -170,29 +187,17 @@ async fn apply(calls: &Calls, seeder: &Calls, objects: Objects) -> Result<(), Ca
         deployments,
         daemon_sets,
     } = objects;
-    put(calls, roles).await?;
-    put(calls, role_bindings).await?;
-    put(calls, cluster_roles).await?;
-    put(calls, cluster_role_bindings).await?;
-    put(calls, vec![endpoints]).await?;
-    put(calls, vec![endpoint_slice]).await?;
-    put(calls, config_maps).await?;
-    put(calls, service_accounts).await?;
-    put(calls, services).await?;
-    for config_map in theirs {
-        seeder.create(&config_map).await?;
-    }
-    for deployment in their_deployments {
-        seeder.create(&deployment).await?;
-    }
-    put(calls, deployments).await?;
-    put(calls, daemon_sets).await
-}
-
-async fn put<K: Object + Send + Sync>(calls: &Calls, objects: Vec<K>) -> Result<(), CallError> {
-    stream::iter(objects)
-        .map(|object| async move { calls.put(&object, None).await.map(drop) })
-        .buffer_unordered(PARALLEL)
-        .try_collect()
-        .await
+    known.apply(roles).await?;
+    known.apply(role_bindings).await?;
+    known.apply(cluster_roles).await?;
+    known.apply(cluster_role_bindings).await?;
+    known.apply(vec![endpoints]).await?;
+    known.apply(vec![endpoint_slice]).await?;
+    known.apply(config_maps).await?;
+    known.apply(service_accounts).await?;
+    known.apply(services).await?;
+    known.create(theirs).await?;
+    known.create(their_deployments).await?;
+    known.apply(deployments).await?;
+    known.apply(daemon_sets).await
 }

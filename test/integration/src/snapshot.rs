@@ -33,11 +33,11 @@ pub async fn snapshot(world: &World) -> BTreeMap<String, Value> {
         .collect();
     names.push((world.namespace.clone(), "(namespace)".into()));
     let instances = dynamic(world, "VirtualMachineInstance").await;
-    names.extend(
-        instances
-            .iter()
-            .filter_map(|instance| Some((instance.uid()?, format!("(uid of instance {})", instance.name_any())))),
-    );
+    names.extend(instances.iter().filter_map(uid));
+    let control_planes = world.list::<NestedControlPlane>().await;
+    let machines = world.list::<KubevirtMachine>().await;
+    names.extend(control_planes.iter().filter_map(uid));
+    names.extend(machines.iter().filter_map(uid));
     // Longest first: one address may begin with another.
     names.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
     let mut all = BTreeMap::new();
@@ -45,15 +45,20 @@ pub async fn snapshot(world: &World) -> BTreeMap<String, Value> {
     add(&mut all, &names, world.list::<Deployment>().await);
     add(&mut all, &names, world.list::<StatefulSet>().await);
     add(&mut all, &names, world.list::<PodDisruptionBudget>().await);
-    add(&mut all, &names, world.list::<NestedControlPlane>().await);
+    add(&mut all, &names, control_planes);
     add(&mut all, &names, world.list::<KubevirtCluster>().await);
-    add(&mut all, &names, world.list::<KubevirtMachine>().await);
+    add(&mut all, &names, machines);
     for object in instances.into_iter().chain(dynamic(world, "VirtualMachine").await) {
         let kind = object.types.clone().unwrap_or_default().kind;
         insert(&mut all, &names, &kind, &object.name_any(), json!(object));
     }
     add(&mut all, &names, world.list::<Secret>().await);
     all
+}
+
+/// The UID of an object, and what stands for it.
+fn uid<K: ResourceExt>(object: &K) -> Option<(String, String)> {
+    Some((object.uid()?, format!("(uid of {})", object.name_any())))
 }
 
 fn add<K: Resource<DynamicType = ()> + Serialize>(

@@ -6,9 +6,9 @@ mod data;
 mod leaf;
 
 use super::{addresses::Addresses, names, observe::Secrets, validate::Tenant};
-use crate::calls::{CallError, Calls};
+use crate::calls::{CallError, Dependents};
 use crate::pki::{self, Authority, PemPair, PkiError};
-use capn_api::cluster_api::SECRET_TYPE;
+use capn_api::cluster_api::{CLUSTER_NAME_LABEL, SECRET_TYPE};
 use data::{files, pair};
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
@@ -18,6 +18,9 @@ use std::collections::BTreeMap;
 use tokio::try_join;
 
 pub(crate) use leaf::{CREDENTIALS, api_server, decide};
+
+/// Type of the Secrets that `kubectl create secret tls` makes.
+const TLS_TYPE: &str = "kubernetes.io/tls";
 
 /// What can be wrong with a tenant's keys.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +33,10 @@ pub(crate) enum KeysError {
         "Secret {secret} is gone, although the control plane has run with it: restore it from a backup; pods that run go on with the old one"
     )]
     Lost { secret: String },
+    #[error(
+        "Secret {secret} exists, but it belongs neither to this control plane nor, by its labels, to Cluster {cluster}: to have it used as the Cluster's authority, give it the type {SECRET_TYPE} or {TLS_TYPE} and the label {CLUSTER_NAME_LABEL}={cluster}; otherwise rename or delete it"
+    )]
+    Foreign { secret: String, cluster: String },
     #[error("cannot issue a certificate: {0}")]
     Issue(PkiError),
 }
@@ -54,14 +61,17 @@ pub(crate) struct Leaves {
 
 /// Reads the authorities, making those that are missing in a tenant that has never run.
 pub(crate) async fn authorities(
-    calls: &Calls,
+    dependents: Dependents<'_>,
     tenant: &Tenant,
     secrets: &Secrets,
     now: Timestamp,
 ) -> Result<Authorities, KeysError> {
     let names = &tenant.names;
     let authority = |name: String, live, common_name: &'static str| async move {
-        let pair = ensure(calls, tenant, &name, live, || Authority::generate(common_name, now)).await?;
+        let pair = ensure(dependents, tenant, &name, live, || {
+            Authority::generate(common_name, now)
+        })
+        .await?;
         Authority::read(&pair, now).map_err(|source| wrong(tenant, &name, source))
     };
     let (ca, etcd, proxy, service_account) = try_join!(
@@ -71,7 +81,7 @@ pub(crate) async fn authorities(
         async {
             let name = names.service_account();
             let pair = ensure(
-                calls,
+                dependents,
                 tenant,
                 &name,
                 &secrets.service_account,
@@ -98,14 +108,27 @@ fn wrong(tenant: &Tenant, name: &str, source: PkiError) -> KeysError {
 }
 
 async fn ensure(
-    calls: &Calls,
+    dependents: Dependents<'_>,
     tenant: &Tenant,
     name: &str,
     live: &Option<Secret>,
     make: impl Fn() -> Result<PemPair, PkiError>,
 ) -> Result<PemPair, KeysError> {
     let stored = match live {
-        Some(secret) => secret.clone(),
+        Some(secret) if dependents.owner().owns(secret) => {
+            if !is_kept(tenant, secret) {
+                let kept = kept(tenant, secret.clone());
+                dependents.replace(secret, kept).await.map_err(KeysError::Call)?;
+            }
+            secret.clone()
+        }
+        Some(secret) if is_brought(tenant, secret) => secret.clone(),
+        Some(_) => {
+            return Err(KeysError::Foreign {
+                secret: format!("{}/{name}", tenant.namespace),
+                cluster: tenant.names.cluster().to_owned(),
+            });
+        }
         None if tenant.has_run => {
             return Err(KeysError::Lost {
                 secret: format!("{}/{name}", tenant.namespace),
@@ -114,7 +137,7 @@ async fn ensure(
         None => {
             let pair = make().map_err(KeysError::Issue)?;
             let data = files("tls", &pair).collect();
-            calls
+            dependents
                 .create(&secret(tenant, name, data))
                 .await
                 .map_err(KeysError::Call)?
@@ -125,7 +148,7 @@ async fn ensure(
 
 /// Issues what is missing, wrong or due, and writes it.
 pub(crate) async fn leaves(
-    calls: &Calls,
+    dependents: Dependents<'_>,
     tenant: &Tenant,
     addresses: &Addresses,
     authorities: &Authorities,
@@ -138,8 +161,9 @@ pub(crate) async fn leaves(
         let (name, live) = (wanted.name, wanted.live.clone());
         async move {
             let decided = decided?;
-            if decided.changed {
-                store(calls, tenant, &name, live, decided.data).await?;
+            let kept = |live: &Secret| is_kept(tenant, live) && live.type_.as_deref() == Some(SECRET_TYPE);
+            if decided.changed || !live.as_ref().is_some_and(kept) {
+                store(dependents, tenant, &name, live, decided.data).await?;
             }
             Ok::<_, KeysError>((decided.renewal, decided.first))
         }
@@ -182,7 +206,7 @@ pub(crate) async fn leaves(
 }
 
 async fn store(
-    calls: &Calls,
+    dependents: Dependents<'_>,
     tenant: &Tenant,
     name: &str,
     live: Option<Secret>,
@@ -190,14 +214,42 @@ async fn store(
 ) -> Result<(), KeysError> {
     let written = match live {
         // Where somebody was faster, theirs is looked at in the next pass.
-        None => calls.create(&secret(tenant, name, data)).await,
-        Some(mut secret) => {
-            secret.data = Some(data);
-            secret.labels_mut().extend(tenant.names.component(names::CERTIFICATES));
-            calls.replace(&secret).await
+        None => dependents.create(&secret(tenant, name, data)).await.map(drop),
+        // The type of a Secret cannot be changed: it is made again in the next pass.
+        Some(live) if live.type_.as_deref() != Some(SECRET_TYPE) && dependents.owner().owns(&live) => {
+            dependents.delete(&live).await
+        }
+        Some(live) => {
+            let mut wanted = kept(tenant, live.clone());
+            wanted.data = Some(data);
+            dependents.replace(&live, wanted).await.map(drop)
         }
     };
-    written.map(drop).map_err(KeysError::Call)
+    written.map_err(KeysError::Call)
+}
+
+/// Whether a Secret was brought as an authority of this Cluster: it says so in the way of Cluster API.
+fn is_brought(tenant: &Tenant, secret: &Secret) -> bool {
+    matches!(secret.type_.as_deref(), Some(SECRET_TYPE | TLS_TYPE))
+        && secret.labels().get(CLUSTER_NAME_LABEL).map(String::as_str) == Some(tenant.names.cluster())
+}
+
+/// Whether a Secret of ours still carries our labels and our owner reference.
+fn is_kept(tenant: &Tenant, secret: &Secret) -> bool {
+    let labels = tenant.names.component(names::CERTIFICATES);
+    labels
+        .iter()
+        .all(|(key, value)| secret.labels().get(key) == Some(value))
+        && secret.owner_references().contains(&tenant.owner)
+}
+
+/// A Secret of ours with our labels and our owner reference.
+fn kept(tenant: &Tenant, mut secret: Secret) -> Secret {
+    secret.labels_mut().extend(tenant.names.component(names::CERTIFICATES));
+    let owners = secret.owner_references_mut();
+    owners.retain(|owner| owner.uid != tenant.owner.uid);
+    owners.push(tenant.owner.clone());
+    secret
 }
 
 fn secret(tenant: &Tenant, name: &str, data: BTreeMap<String, ByteString>) -> Secret {

@@ -103,21 +103,3 @@ fn a_machine_takes_hold_of_its_object_before_it_makes_anything() {
         assert!(object.finalizers().iter().any(|finalizer| finalizer == FINALIZER));
     });
 }
-
-#[test]
-fn a_vm_that_is_not_the_machines_own_stays() {
-    run(async |world| {
-        let _manager = manager(world).await;
-        let mut theirs = json!({
-            "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine", "metadata": {"name": NAME}, "spec": template(),
-        });
-        theirs["spec"]["template"]["metadata"] = json!({"labels": {"theirs": "yes"}});
-        world.apply(&theirs).await;
-        machine(world, unchecked(template())).await;
-        wait_ready(world, "VMNotReady").await;
-        world.delete::<KubevirtMachine>(NAME).await;
-        world.wait_gone::<KubevirtMachine>(NAME).await;
-        let vms = world.kubevirt("VirtualMachine");
-        assert!(vms.get(NAME).await.unwrap().metadata.deletion_timestamp.is_none());
-    });
-}

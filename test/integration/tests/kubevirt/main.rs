@@ -10,6 +10,7 @@ mod faults;
 mod machine;
 mod machine_deletion;
 mod machine_later;
+mod ownership;
 mod paused;
 mod scope;
 mod silence;
@@ -42,11 +43,19 @@ fn owner(kind: &str, name: &str, uid: Option<String>) -> Value {
     json!([{"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": kind, "name": name, "uid": uid, "controller": true}])
 }
 
-/// A Cluster that has its endpoint.
+/// A Cluster that has its endpoint: that of the kubeconfig Secret, if there is one.
 async fn cluster_with_endpoint(world: &World) {
-    world
-        .cluster(json!({"controlPlaneEndpoint": {"host": "192.0.2.1", "port": 6443}}))
-        .await;
+    let secret: Option<Secret> = world.get("tenant-kubeconfig").await;
+    let port = secret.and_then(|secret| {
+        let kubeconfig: Value = serde_json::from_slice(&secret.data?["value"].0).ok()?;
+        let server = kubeconfig["clusters"][0]["cluster"]["server"].as_str()?;
+        server.rsplit_once(':')?.1.parse::<u16>().ok()
+    });
+    let endpoint = match port {
+        Some(port) => json!({"host": "127.0.0.1", "port": port}),
+        None => json!({"host": "192.0.2.1", "port": 6443}),
+    };
+    world.cluster(json!({"controlPlaneEndpoint": endpoint})).await;
 }
 
 /// A KubevirtCluster with these fields, owned by its Cluster as Cluster API's core would have it.
@@ -72,7 +81,13 @@ async fn bootstrap_data(world: &World) {
     world
         .apply(&json!({
             "apiVersion": "v1", "kind": "Secret", "type": "cluster.x-k8s.io/secret",
-            "metadata": {"name": NAME, "labels": {"cluster.x-k8s.io/cluster-name": "tenant"}},
+            "metadata": {
+                "name": NAME, "labels": {"cluster.x-k8s.io/cluster-name": "tenant"},
+                "ownerReferences": [{
+                    "apiVersion": "bootstrap.cluster.x-k8s.io/v1beta2", "kind": "KubeadmConfig", "name": NAME,
+                    "uid": "0f1e", "controller": true,
+                }],
+            },
             "data": {"value": ByteString(b"#cloud-config\n".to_vec())},
         }))
         .await;

@@ -19,7 +19,8 @@ const EC: (&str, &str) = (include_str!("../data/ec.crt"), include_str!("../data/
 /// A Secret as a person writes it: of Cluster API's type or that of kubectl, without owner.
 fn secret(name: &str, type_: &str, (certificate, key): (&str, &str)) -> Value {
     json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": type_,
+        "apiVersion": "v1", "kind": "Secret", "type": type_,
+        "metadata": {"name": name, "labels": {"cluster.x-k8s.io/cluster-name": "tenant"}},
         "stringData": {"tls.crt": certificate, "tls.key": key},
     })
 }
@@ -167,8 +168,8 @@ fn an_authority_that_is_lost_after_the_start_is_told_and_not_replaced() {
             "what works was undone"
         );
         let restored = json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tenant-ca"},
-            "type": "cluster.x-k8s.io/secret", "data": before.data,
+            "apiVersion": "v1", "kind": "Secret", "type": "cluster.x-k8s.io/secret", "data": before.data,
+            "metadata": {"name": "tenant-ca", "labels": {"cluster.x-k8s.io/cluster-name": "tenant"}},
         });
         world.apply(&restored).await;
         world.wait_condition("CertificatesValid", "True").await;
@@ -200,6 +201,7 @@ fn authorities_of_a_store_that_has_held_data_are_never_made_anew() {
         world.cluster(json!({"paused": true})).await;
         world.control_plane(json!({})).await;
         world.wait_condition("Paused", "True").await;
+        let uid = world.ncp().await.uid();
         // As after a restore: annotations and volumes are back, status and Secrets are not.
         let used = json!({"metadata": {"annotations": {"controlplane.cluster.x-k8s.io/store-initialized": "true"}}});
         world.merge::<NestedControlPlane>("tenant", &used).await;
@@ -208,6 +210,7 @@ fn authorities_of_a_store_that_has_held_data_are_never_made_anew() {
                 "apiVersion": "v1", "kind": "PersistentVolumeClaim",
                 "metadata": {"name": "data-tenant-etcd-0", "labels": {
                     "cluster.x-k8s.io/cluster-name": "tenant", "controlplane.cluster.x-k8s.io/component": "etcd",
+                    "controlplane.cluster.x-k8s.io/control-plane-uid": uid,
                 }},
                 "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "5Gi"}}},
             }))

@@ -90,7 +90,12 @@ fn a_control_plane_that_is_deleted_leaves_nothing() {
 fn the_secrets_of_a_person_stay() {
     run(async |world| {
         let pair = json!({"tls.crt": include_str!("../data/ec.crt"), "tls.key": include_str!("../data/ec-sec1.key")});
-        let secret = |name: &str, data: Value| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data});
+        let secret = |name: &str, data: Value| {
+            json!({
+                "apiVersion": "v1", "kind": "Secret", "type": "cluster.x-k8s.io/secret", "stringData": data,
+                "metadata": {"name": name, "labels": {"cluster.x-k8s.io/cluster-name": "tenant"}},
+            })
+        };
         world.apply(&secret("tenant-ca", pair)).await;
         world.apply(&secret("unrelated", json!({"a": "b"}))).await;
         let before = [world.secret("tenant-ca").await, world.secret("unrelated").await];
@@ -189,7 +194,8 @@ fn a_control_plane_with_a_wrong_authority_can_be_deleted() {
     run(async |world| {
         let _manager = Manager::start(world).await;
         world.apply(&json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tenant-ca"}, "stringData": {"tls.crt": "nonsense"},
+            "apiVersion": "v1", "kind": "Secret", "type": "cluster.x-k8s.io/secret", "stringData": {"tls.crt": "nonsense"},
+            "metadata": {"name": "tenant-ca", "labels": {"cluster.x-k8s.io/cluster-name": "tenant"}},
         }))
         .await;
         world.tenant().await;

@@ -10,6 +10,7 @@ mod deletion;
 mod endpoint;
 mod later;
 mod objects;
+mod ownership;
 mod paused;
 mod scope;
 mod secrets;

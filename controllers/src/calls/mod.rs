@@ -1,0 +1,214 @@
+//! Calls to an API server: each with a deadline, an error that names the object, and no write
+//! where nothing would change.
+
+mod dependents;
+mod error;
+mod status;
+
+pub use dependents::Dependents;
+pub use error::{CallError, Cause};
+
+use k8s_openapi::{
+    api::core::v1::Pod,
+    serde::{Serialize, de::DeserializeOwned},
+};
+use kube::{
+    Client, Resource, ResourceExt,
+    api::{EvictParams, ListParams, ObjectList, Patch, PatchParams},
+    core::{DeserializeGuard, Request},
+};
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// Longest time that one call may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Pods of one Node that are read at a time, and how often: more than a kubelet would run.
+const PODS_PER_PAGE: u32 = 100;
+const MAX_PAGES: usize = 20;
+
+/// Any object that is read and written here.
+pub trait Object: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize {}
+impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize> Object for K {}
+
+/// `Kind namespace/name`.
+pub fn describe<K: Object>(namespace: Option<&str>, name: &str) -> String {
+    match namespace {
+        Some(namespace) => format!("{} {namespace}/{name}", K::kind(&())),
+        None => format!("{} {name}", K::kind(&())),
+    }
+}
+
+/// Reads and writes under one field manager.
+#[derive(Clone)]
+pub struct Calls {
+    client: Client,
+    manager: &'static str,
+    /// What was last applied to an object, by its name.
+    applied: Arc<Mutex<HashMap<String, Applied>>>,
+}
+
+/// What was applied, and how the object looked then.
+#[derive(Clone, Debug)]
+struct Applied {
+    intent: u64,
+    live: String,
+    /// UID of the object that it was applied for.
+    owner: String,
+}
+
+impl Calls {
+    /// Calls through `client`, whose writes belong to the field manager `manager`.
+    pub fn new(client: Client, manager: &'static str) -> Self {
+        Self {
+            client,
+            manager,
+            applied: Arc::default(),
+        }
+    }
+
+    /// The client itself.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Reads an object; None when it is not there.
+    pub async fn get<K: Object>(&self, namespace: Option<&str>, name: &str) -> Result<Option<K>, CallError> {
+        let object = || describe::<K>(namespace, name);
+        let request = self.request::<K>(namespace).get(name, &Default::default());
+        match self.send::<K, _>("get", object, request).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads the objects that carry these labels (`key=value,…`).
+    pub async fn list<K: Object>(&self, namespace: Option<&str>, labels: &str) -> Result<Vec<K>, CallError> {
+        let object = || describe::<K>(namespace, labels);
+        self.list_with(namespace, &ListParams::default().labels(labels), object)
+            .await
+    }
+
+    /// Reads the pods of a Node, in every namespace, page by page. `Err` with a sentence when there
+    /// are more than a Node can run.
+    pub async fn pods_of_node(&self, node: &str) -> Result<Vec<Pod>, CallError> {
+        let object = || format!("Pods of Node {node}");
+        let mut params = ListParams::default()
+            .fields(&format!("spec.nodeName={node}"))
+            .limit(PODS_PER_PAGE);
+        let mut pods = Vec::new();
+        for _ in 0..MAX_PAGES {
+            let (page, next) = self.page(None, &params, object).await?;
+            pods.extend(page);
+            match next {
+                Some(next) => params = params.continue_token(&next),
+                None => return Ok(pods),
+            }
+        }
+        Err(CallError {
+            verb: "list",
+            object: object(),
+            cause: Cause::Garbled("there are more of them than a Node can run".into()),
+        })
+    }
+
+    async fn list_with<K: Object>(
+        &self,
+        namespace: Option<&str>,
+        params: &ListParams,
+        object: impl Fn() -> String,
+    ) -> Result<Vec<K>, CallError> {
+        Ok(self.page(namespace, params, object).await?.0)
+    }
+
+    /// The items of one page, and the token of the next. An item that cannot be decoded is logged and
+    /// left out: it must not stand in the way of the others.
+    async fn page<K: Object>(
+        &self,
+        namespace: Option<&str>,
+        params: &ListParams,
+        object: impl Fn() -> String,
+    ) -> Result<(Vec<K>, Option<String>), CallError> {
+        let request = self.request::<K>(namespace).list(params);
+        let list: ObjectList<DeserializeGuard<K>> = self.send("list", object, request).await?;
+        let next = list.metadata.continue_.filter(|token| !token.is_empty());
+        let items = list.items.into_iter().filter_map(crate::watch::decoded);
+        Ok((items.collect(), next))
+    }
+
+    /// Asks for the eviction of a pod; false while a PodDisruptionBudget forbids it. Fine when it
+    /// is gone already.
+    pub async fn evict(&self, pod: &Pod) -> Result<bool, CallError> {
+        let (namespace, name) = (pod.namespace(), pod.name_any());
+        let request = self
+            .request::<Pod>(namespace.as_deref())
+            .evict(&name, &EvictParams::default());
+        let reply = self
+            .send::<serde_json::Value, _>("evict", || describe::<Pod>(namespace.as_deref(), &name), request)
+            .await;
+        match reply {
+            Err(error) if error.status().is_some_and(|status| status.code == 429) => Ok(false),
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(true),
+        }
+    }
+
+    /// Forgets what was applied for an object that goes.
+    pub fn forget<K: Object>(&self, owner: &K) {
+        let owner = owner.uid().unwrap_or_default();
+        self.applied().retain(|_, applied| applied.owner != owner);
+    }
+
+    fn applied(&self) -> MutexGuard<'_, HashMap<String, Applied>> {
+        self.applied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Merges fields into an object that is there.
+    pub async fn merge<K: Object>(&self, patch: &serde_json::Value, live: &K) -> Result<K, CallError> {
+        let (namespace, name) = (live.namespace(), live.name_any());
+        let params = PatchParams {
+            field_manager: Some(self.manager.to_owned()),
+            ..PatchParams::default()
+        };
+        let request = self
+            .request::<K>(namespace.as_deref())
+            .patch(&name, &params, &Patch::Merge(patch));
+        self.send("patch", || describe::<K>(namespace.as_deref(), &name), request)
+            .await
+    }
+
+    fn request<K: Object>(&self, namespace: Option<&str>) -> Request {
+        Request::new(K::url_path(&(), namespace))
+    }
+
+    async fn send<T: DeserializeOwned, E: std::fmt::Display>(
+        &self,
+        verb: &'static str,
+        object: impl Fn() -> String,
+        request: Result<http::Request<Vec<u8>>, E>,
+    ) -> Result<T, CallError> {
+        let request = request.map_err(|e| garbled(verb, object(), &e))?;
+        let failed = |cause| CallError {
+            verb,
+            object: object(),
+            cause,
+        };
+        match tokio::time::timeout(DEADLINE, self.client.request::<T>(request)).await {
+            Ok(reply) => reply.map_err(|error| failed(error.into())),
+            Err(_) => Err(failed(Cause::Silent("timed out".into()))),
+        }
+    }
+}
+
+fn garbled(verb: &'static str, object: String, error: &impl std::fmt::Display) -> CallError {
+    CallError {
+        verb,
+        object,
+        cause: Cause::Garbled(error.to_string()),
+    }
+}
