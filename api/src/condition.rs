@@ -68,7 +68,7 @@ impl JsonSchema for Condition {
                 "observedGeneration": {"description": "Generation that the condition was set for.", "type": "integer", "format": "int64", "minimum": 0},
                 "lastTransitionTime": {"description": "When the status last changed.", "type": "string", "format": "date-time"},
                 "reason": {"description": "One CamelCase word for programs.", "type": "string", "minLength": 1, "maxLength": 1024},
-                "message": {"description": "A sentence for people; may be empty.", "type": "string", "maxLength": 32768}
+                "message": {"description": "A sentence for people; may be empty.", "type": "string", "maxLength": MAX_MESSAGE_LENGTH}
             }
         })
     }
@@ -112,6 +112,9 @@ impl Verdict {
     }
 }
 
+/// Longest message that the schema admits, in characters.
+const MAX_MESSAGE_LENGTH: usize = 32_768;
+
 /// The conditions that `verdicts` make of `old`: sorted by type, with a transition time of `now`
 /// only where the status changed. A type without a verdict is dropped.
 pub fn conditions(old: &[Condition], verdicts: Vec<Verdict>, generation: Option<i64>, now: Time) -> Vec<Condition> {
@@ -128,12 +131,20 @@ pub fn conditions(old: &[Condition], verdicts: Vec<Verdict>, generation: Option<
                 observed_generation: generation,
                 last_transition_time: since.unwrap_or_else(|| now.clone()),
                 reason: verdict.reason.into_owned(),
-                message: verdict.message,
+                message: fitting(verdict.message),
             }
         })
         .collect();
     new.sort_by(|a, b| a.type_.cmp(&b.type_));
     new
+}
+
+/// One message that is too long would keep the whole status from being written.
+fn fitting(mut message: String) -> String {
+    if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE_LENGTH) {
+        message.truncate(end);
+    }
+    message
 }
 
 /// The condition of this type, if it is there.

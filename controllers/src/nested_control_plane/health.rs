@@ -1,7 +1,8 @@
 //! Why a control plane is not available yet, told from its pods and claims. Pure.
 
 use super::observe::{Observed, StorageProblem, unbound};
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use crate::text::excerpt;
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use kube::ResourceExt;
 
 /// A cause, as a condition has it.
@@ -59,7 +60,7 @@ fn pod(pod: &Pod, new: bool) -> Option<Cause> {
             && condition.reason.as_deref() == Some("Unschedulable")
     });
     if let Some(condition) = unscheduled {
-        let why = condition.message.as_deref().unwrap_or("no node fits");
+        let why = excerpt(condition.message.as_deref().unwrap_or("no node fits"));
         return Some(Cause {
             reason: "Unschedulable",
             message: format!("pod of {} cannot be placed: {why}", workload(pod)),
@@ -83,7 +84,7 @@ fn waiting(pod: &Pod, container: &ContainerStatus) -> Option<Cause> {
             reason: "ImageNotPulled",
             message: format!(
                 "{place} cannot start: image {} cannot be pulled; correct its name or the registry's access",
-                container.image
+                excerpt(&container.image)
             ),
             needs_person: true,
         }),
@@ -91,7 +92,7 @@ fn waiting(pod: &Pod, container: &ContainerStatus) -> Option<Cause> {
             reason: "ContainerNotCreated",
             message: format!(
                 "{place} cannot start: {}",
-                waiting.and_then(|waiting| waiting.message.as_deref()).unwrap_or(reason)
+                excerpt(waiting.and_then(|waiting| waiting.message.as_deref()).unwrap_or(reason))
             ),
             needs_person: true,
         }),
@@ -107,14 +108,20 @@ fn waiting(pod: &Pod, container: &ContainerStatus) -> Option<Cause> {
             }
             Some(Cause {
                 reason: "ContainerFails",
-                message: format!(
-                    "{place} ends with code {}: {}",
-                    ended.exit_code,
-                    last_words(ended.message.as_deref().unwrap_or_default())
-                ),
+                message: format!("{place} ends with {}", end(ended)),
                 needs_person: true,
             })
         }
+    }
+}
+
+/// Exit code, the kubelet's reason where it has one of its own, and the container's last words.
+fn end(ended: &ContainerStateTerminated) -> String {
+    let code = ended.exit_code;
+    let words = last_words(ended.message.as_deref().unwrap_or_default());
+    match ended.reason.as_deref() {
+        None | Some("" | "Error" | "Completed") => format!("code {code}: {words}"),
+        Some(reason) => format!("code {code} ({}): {words}", excerpt(reason)),
     }
 }
 
@@ -130,7 +137,7 @@ fn last_words(log: &str) -> String {
         Some((head, text)) if head.contains(".go:") => text,
         _ => line,
     };
-    text.chars().take(500).collect()
+    excerpt(text)
 }
 
 fn workload(pod: &Pod) -> String {
@@ -148,5 +155,73 @@ fn workload(pod: &Pod) -> String {
         }
         Some(owner) => format!("{} {}", owner.kind, owner.name),
         None => "the control plane".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// A pod of the control plane whose only container is in this state.
+    fn pod_with(container: Value) -> Pod {
+        let mut status =
+            json!({"name": "kube-apiserver", "image": "i", "imageID": "", "ready": false, "restartCount": 1});
+        status
+            .as_object_mut()
+            .unwrap()
+            .extend(container.as_object().unwrap().clone());
+        serde_json::from_value(json!({
+            "metadata": {"name": "p", "ownerReferences": [
+                {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "acme-control-plane-abc", "uid": "u", "controller": true}]},
+            "status": {"containerStatuses": [status]},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_container_that_ended_tells_its_reason_beside_its_last_words() {
+        let cases = [
+            (
+                json!({"exitCode": 137, "reason": "OOMKilled", "message": "I1126 10:00:00.1 1 server.go:1] serving"}),
+                "container kube-apiserver of Deployment acme-control-plane ends with code 137 (OOMKilled): serving",
+            ),
+            (
+                json!({"exitCode": 128, "reason": "StartError", "message": "exec: \"x\": no such file"}),
+                "container kube-apiserver of Deployment acme-control-plane ends with code 128 (StartError): exec: \"x\": no such file",
+            ),
+            (
+                json!({"exitCode": 1, "reason": "Error", "message": "Error: unknown flag: --x\nUsage:\n  y"}),
+                "container kube-apiserver of Deployment acme-control-plane ends with code 1: Error: unknown flag: --x",
+            ),
+            (
+                json!({"exitCode": 2}),
+                "container kube-apiserver of Deployment acme-control-plane ends with code 2: see its log",
+            ),
+        ];
+        for (terminated, message) in cases {
+            for state in [
+                json!({"state": {"terminated": terminated}}),
+                json!({"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": terminated}}),
+            ] {
+                let cause = pod(&pod_with(state), true).unwrap();
+                assert_eq!((cause.reason, cause.message.as_str()), ("ContainerFails", message));
+            }
+        }
+    }
+
+    #[test]
+    fn what_others_wrote_is_cut() {
+        let long = format!("\u{1b}[31m{}", "x".repeat(40_000));
+        let cases = [
+            json!({"state": {"terminated": {"exitCode": 1, "message": long, "reason": long}}}),
+            json!({"state": {"waiting": {"reason": "CreateContainerError", "message": long}}}),
+            json!({"image": long, "state": {"waiting": {"reason": "ErrImagePull", "message": long}}}),
+        ];
+        for case in cases {
+            let message = pod(&pod_with(case), true).unwrap().message;
+            assert!(message.len() < 2500 && message.contains('…'), "{} bytes", message.len());
+            assert!(!message.contains(char::is_control), "{message}");
+        }
     }
 }
