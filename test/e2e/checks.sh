@@ -224,6 +224,7 @@ UNUSED_REASONS=(
   "capk events patch: an event that comes again is counted up"
   "capk kubevirtclusters patch: takes off the finalizer that the Go provider put there"
   "capk services delete: removes the Service in front of control planes in VMs, which the Go provider made"
+  "capk services get: looks for that Service"
 )
 
 rights_are_used() {
