@@ -34,6 +34,11 @@ const NESTED: &[Rule] = &[
         &["services"],
         &["create", "delete", "get", "list", "patch", "watch"],
     ),
+    (
+        "",
+        &["configmaps"],
+        &["create", "delete", "get", "list", "patch", "watch"],
+    ),
     ("", &["pods"], &["list", "watch"]),
     ("", &["persistentvolumeclaims"], &["delete", "get", "list", "watch"]),
     (

@@ -67,7 +67,9 @@ check "faults of control planes are conditions and Events" control_planes_with_f
 check "and heal once they are mended" control_planes_heal
 check "NodePort and LoadBalancer endpoints, three etcd members" control_planes_of_other_shapes
 check "a deleted StatefulSet of etcd costs no data" store_outlives_its_stateful_set
+check "a lost volume of etcd is told, and replaced only when that is accepted" lost_volume_of_etcd
 check "one of three members can be lost" member_of_three_is_lost
+check "and the volume of one, while the others serve" volume_of_a_member_is_lost
 check "managers hold at most 30 MiB together" managers_are_small
 check "deletion leaves nothing behind" nothing_left
 check "managers used the rights that they ship with" rights_are_used

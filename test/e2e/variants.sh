@@ -41,6 +41,44 @@ store_outlives_its_stateful_set() {
 
 balanced() { kubectl --kubeconfig "$(dirname "$KUBECONFIG")/balanced.kubeconfig" "$@"; }
 
+# What a user may do by mistake: the volume is gone. etcd does not start on an empty one until that is accepted, and
+# then the workload cluster is prepared again.
+lost_volume_of_etcd() {
+  lose_volume balanced-etcd-0
+  wait_for 120 "the loss to be reported" reported nestedcontrolplane balanced Available DatastoreLost
+  wait_for 120 "the API servers to be stopped" no_api_server_of balanced
+  wait_for 120 "etcd to refuse the empty volume" refuses_to_start balanced-etcd-0
+  quiet kubectl -n "$NAMESPACE" annotate nestedcontrolplane balanced \
+    "controlplane.cluster.x-k8s.io/accept-datastore=$(kubectl -n "$NAMESPACE" get pvc data-balanced-etcd-0 -o jsonpath='{.metadata.uid}')"
+  wait_for 420 "balanced to be available again" holds nestedcontrolplane balanced Available
+  wait_for 60 "the workload cluster to be prepared again" balanced get clusterrole kubeadm:get-nodes --request-timeout 5s
+  ! balanced get configmap kept >/dev/null 2>&1
+}
+
+lose_volume() {
+  quiet kubectl -n "$NAMESPACE" delete pvc "data-$1" --wait=false
+  quiet kubectl -n "$NAMESPACE" delete pod "$1" --timeout 120s
+}
+
+no_api_server_of() {
+  [[ -z $(kubectl -n "$NAMESPACE" get pods -l "cluster.x-k8s.io/cluster-name=$1,controlplane.cluster.x-k8s.io/component=control-plane" -o name) ]]
+}
+
+refuses_to_start() {
+  kubectl -n "$NAMESPACE" get pod "$1" -o json | jq -e '.status.containerStatuses[0] |
+    ((.state.terminated // .lastState.terminated).exitCode // 0) != 0 and .ready == false'
+}
+
+# Of three members, the others go on, and nobody starts on an empty volume.
+volume_of_a_member_is_lost() {
+  lose_volume node-port-etcd-2
+  wait_for 120 "the loss to be reported" reported nestedcontrolplane node-port DatastoreHealthy MemberLost
+  wait_for 120 "etcd to refuse the empty volume" refuses_to_start node-port-etcd-2
+  kubectl --kubeconfig "$(dirname "$KUBECONFIG")/node-port.kubeconfig" create configmap writes-on >/dev/null
+  holds nestedcontrolplane node-port Available
+  quiet kubectl -n "$NAMESPACE" delete cluster node-port balanced --timeout 300s
+}
+
 # One of three members: the others keep the store, and it joins them again.
 member_of_three_is_lost() {
   local old
@@ -48,7 +86,6 @@ member_of_three_is_lost() {
   quiet kubectl -n "$NAMESPACE" delete pod node-port-etcd-1 --grace-period 0 --force
   kubectl --kubeconfig "$(dirname "$KUBECONFIG")/node-port.kubeconfig" create configmap still-writes >/dev/null
   wait_for 120 "the member to be back" member_is_back "$old"
-  quiet kubectl -n "$NAMESPACE" delete cluster node-port balanced --timeout 300s
 }
 
 member_is_back() {

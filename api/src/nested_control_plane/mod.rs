@@ -8,7 +8,10 @@ mod template;
 
 pub use datastore::{Datastore, EtcdDatastore, RetentionPolicy, VolumeClaimRetention, VolumeStorage};
 pub use pods::{Argument, Component, ExtraVolume, HostPathVolume, PodTemplate};
-pub use status::{Initialization, NestedControlPlaneStatus, VersionStatus, condition, reason};
+pub use status::{
+    DatastoreMember, DatastoreStatus, EtcdStatus, Initialization, NestedControlPlaneStatus, VersionStatus, condition,
+    reason,
+};
 pub use template::{NestedControlPlaneTemplate, NestedControlPlaneTemplateResource, NestedControlPlaneTemplateSpec};
 
 use crate::common::{ApiEndpoint, LocalSecretReference};
@@ -279,10 +282,12 @@ pub struct Certificates {
 }
 
 /// When the control plane pods are replaced although nothing else changed.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rollout {
     /// Pods that were made before this time are replaced, once it has come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[^.]*([.][0-9]{1,9}[^0-9.][^.]*)?$"))]
+    #[x_kube(validation = Rule::new("self < timestamp('9999-01-01T00:00:00Z')").message("rollout.after must lie before the year 9999: write a time such as 2026-11-26T08:00:00Z, or leave it out"))]
     pub after: Option<Time>,
 }

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub mod condition {
     /// The API server answers and the tenant can be used.
     pub const AVAILABLE: &str = "Available";
+    /// Every member of the datastore has its data and is ready.
+    pub const DATASTORE_HEALTHY: &str = "DatastoreHealthy";
     /// Certificates are there, match and are not about to end.
     pub const CERTIFICATES_VALID: &str = "CertificatesValid";
     /// The object or its Cluster is paused.
@@ -33,6 +35,8 @@ pub mod reason {
     pub const WAITING_FOR_TURN: &str = "WaitingForTurn";
     /// The spec or what it refers to is wrong.
     pub const INVALID: &str = "Invalid";
+    /// The data of the control plane is gone.
+    pub const DATASTORE_LOST: &str = "DatastoreLost";
     /// An object that would have to be made exists and belongs to somebody else.
     pub const NAME_TAKEN: &str = "NameTaken";
 }
@@ -52,6 +56,7 @@ pub struct NestedControlPlaneStatus {
     pub version: Option<String>,
     /// Kubernetes versions that pods serve, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["version".into()]))]
     pub versions: Vec<VersionStatus>,
     /// Control plane pods.
     #[serde(default)]
@@ -65,6 +70,9 @@ pub struct NestedControlPlaneStatus {
     /// Control plane pods of the current spec.
     #[serde(default)]
     pub up_to_date_replicas: i32,
+    /// What is remembered of the datastore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub datastore: Option<DatastoreStatus>,
     /// Label selector of the control plane pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
@@ -85,6 +93,42 @@ pub struct Initialization {
     /// are there.
     #[serde(default)]
     pub control_plane_initialized: bool,
+}
+
+/// What is remembered of the datastore, so that it is never replaced by an empty one.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DatastoreStatus {
+    /// Whether an API server has served from it.
+    #[serde(default)]
+    pub initialized: bool,
+    /// An etcd of the control plane's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etcd: Option<EtcdStatus>,
+}
+
+/// What is remembered of an etcd of the control plane's own.
+#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EtcdStatus {
+    /// Newest version of etcd that has served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Members that have served.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub members: Vec<DatastoreMember>,
+}
+
+/// An etcd member and where its data is.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DatastoreMember {
+    /// Name of the member and of its pod.
+    pub name: String,
+    /// UID of the PersistentVolumeClaim that it served from.
+    #[serde(rename = "claimUID", default)]
+    pub claim_uid: String,
 }
 
 /// A Kubernetes version and how many pods serve it.

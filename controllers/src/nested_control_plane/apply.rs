@@ -2,8 +2,8 @@
 //! what is no longer wanted.
 
 use super::build::{Applied, Network, Prepared, Workloads};
-use super::names::Names;
-use super::observe::{Observed, Services, prepared};
+use super::names::{DATASTORE_INITIALIZED_ANNOTATION, Names};
+use super::observe::{Observed, prepared};
 use super::validate::Tenant;
 use crate::calls::{CallError, Calls, Dependents, Object};
 use capn_api::{
@@ -13,7 +13,7 @@ use capn_api::{
     nested_control_plane,
 };
 use kube::ResourceExt;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::marker::PhantomData;
 use tokio::try_join;
 
@@ -21,23 +21,27 @@ use tokio::try_join;
 pub(crate) async fn network(
     dependents: Dependents<'_>,
     wanted: Network<Prepared>,
-    live: &Services,
+    live: &Observed,
 ) -> Result<Network<Applied>, CallError> {
+    let services = &live.services;
     let Network {
         api_server,
         etcd,
         etcd_peers,
+        etcd_config,
         stage: _,
     } = wanted;
-    let (api_server, etcd, etcd_peers) = try_join!(
-        dependents.apply(&api_server, live.api_server.as_ref()),
-        dependents.apply(&etcd, live.etcd.as_ref()),
-        dependents.apply(&etcd_peers, live.etcd_peers.as_ref()),
+    let (api_server, etcd, etcd_peers, etcd_config) = try_join!(
+        dependents.apply(&api_server, services.api_server.as_ref()),
+        dependents.apply(&etcd, services.etcd.as_ref()),
+        dependents.apply(&etcd_peers, services.etcd_peers.as_ref()),
+        dependents.apply(&etcd_config, live.etcd_config.as_ref()),
     )?;
     Ok(Network {
         api_server,
         etcd,
         etcd_peers,
+        etcd_config,
         stage: PhantomData,
     })
 }
@@ -57,13 +61,11 @@ pub(crate) async fn workloads(
         stage: _,
     } = wanted;
     let control_plane = async {
-        match control_plane.filter(|_| !waits_for_store(tenant, live)) {
-            Some(wanted) => dependents.apply(&wanted, live.control_plane.as_ref()).await.map(Some),
-            None => Ok(None),
-        }
+        let wanted = control_plane.filter(|_| !waits_for_store(tenant, live));
+        apply_some(dependents, wanted, &live.control_plane).await
     };
     let (etcd, control_plane, etcd_budget, control_plane_budget) = try_join!(
-        dependents.apply(&etcd, live.etcd.as_ref()),
+        apply_some(dependents, etcd, &live.etcd),
         control_plane,
         apply_or_delete(dependents, etcd_budget, &live.etcd_budget),
         apply_or_delete(dependents, control_plane_budget, &live.control_plane_budget),
@@ -77,15 +79,25 @@ pub(crate) async fn workloads(
     })
 }
 
+async fn apply_some<K: Object>(
+    dependents: Dependents<'_>,
+    wanted: Option<K>,
+    live: &Option<K>,
+) -> Result<Option<K>, CallError> {
+    match wanted {
+        Some(wanted) => dependents.apply(&wanted, live.as_ref()).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 async fn apply_or_delete<K: Object>(
     dependents: Dependents<'_>,
     wanted: Option<K>,
     live: &Option<K>,
 ) -> Result<Option<K>, CallError> {
-    match (wanted, live) {
-        (Some(wanted), live) => dependents.apply(&wanted, live.as_ref()).await.map(Some),
+    match (&wanted, live) {
         (None, Some(live)) => dependents.delete(live).await.map(|()| None),
-        (None, None) => Ok(None),
+        _ => apply_some(dependents, wanted, live).await,
     }
 }
 
@@ -93,7 +105,9 @@ async fn apply_or_delete<K: Object>(
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Own {
     pub(crate) endpoint: Option<ApiEndpoint>,
-    pub(crate) store_initialized: bool,
+    pub(crate) datastore_initialized: bool,
+    /// Annotations that have had their time.
+    pub(crate) obsolete: Vec<&'static str>,
 }
 
 /// Takes hold of the object: finalizer, the mark that keeps it from being moved away from its
@@ -106,12 +120,13 @@ pub(crate) async fn own(
 ) -> Result<NestedControlPlane, CallError> {
     let mut annotations = serde_json::Map::new();
     annotations.insert(BLOCK_MOVE_ANNOTATION.into(), json!(""));
-    if own.store_initialized
-        || ncp
-            .annotations()
-            .contains_key(super::names::STORE_INITIALIZED_ANNOTATION)
-    {
-        annotations.insert(super::names::STORE_INITIALIZED_ANNOTATION.into(), json!("true"));
+    if own.datastore_initialized {
+        annotations.insert(DATASTORE_INITIALIZED_ANNOTATION.into(), json!("true"));
+    }
+    for obsolete in &own.obsolete {
+        if ncp.annotations().contains_key(*obsolete) {
+            annotations.insert((*obsolete).into(), Value::Null);
+        }
     }
     let endpoint = own.endpoint.as_ref();
     let held = ncp

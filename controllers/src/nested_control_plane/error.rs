@@ -12,6 +12,8 @@ pub(crate) enum Error {
     Observe(CallError),
     #[error(transparent)]
     Validate(#[from] ValidateError),
+    #[error("{0}")]
+    DatastoreLost(String),
     #[error(transparent)]
     Keys(#[from] KeysError),
     #[error(transparent)]
@@ -54,9 +56,12 @@ impl Error {
             Self::Validate(ValidateError::ClaimTaken { .. }) => {
                 verdict(reason::NAME_TAKEN, Some(EventType::Warning), Again::Steadily, available)
             }
-            Self::Validate(ValidateError::StoreLost(_)) => {
-                verdict("StoreLost", Some(EventType::Warning), Again::Backoff, available)
-            }
+            Self::DatastoreLost(_) => verdict(
+                reason::DATASTORE_LOST,
+                Some(EventType::Warning),
+                Again::Steadily,
+                available,
+            ),
             Self::Validate(_) => verdict(reason::INVALID, Some(EventType::Warning), Again::OnChange, available),
             Self::Apply(error) | Self::Keys(KeysError::Call(error)) if error.is_name_taken() => {
                 verdict(reason::NAME_TAKEN, Some(EventType::Warning), Again::Steadily, available)

@@ -60,6 +60,7 @@ pub(crate) async fn finalize(
     for secret in observed.secrets.all() {
         delete(dependents, secret).await?;
     }
+    delete(dependents, &observed.etcd_config).await?;
     let left = services.into_iter().flatten().next();
     Ok(left.map(|service| format!("waiting for Service {} to go", service.name_any())))
 }

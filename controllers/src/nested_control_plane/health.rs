@@ -16,7 +16,12 @@ pub(crate) struct Cause {
 
 /// The first cause that can be told, the nearest to the root first.
 pub(crate) fn diagnose(observed: &Observed) -> Option<Cause> {
-    let mut pods = observed.etcd_pods.iter().chain(&observed.pods);
+    diagnose_etcd(observed).or_else(|| observed.pods.iter().find_map(|one| pod(one, observed.is_new(one))))
+}
+
+/// The same of etcd alone.
+pub(crate) fn diagnose_etcd(observed: &Observed) -> Option<Cause> {
+    let mut pods = observed.etcd_pods.iter();
     storage(observed).or_else(|| pods.find_map(|one| pod(one, observed.is_new(one))))
 }
 

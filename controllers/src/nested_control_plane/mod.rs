@@ -3,6 +3,7 @@
 mod addresses;
 mod apply;
 mod build;
+mod datastore;
 mod error;
 mod finalize;
 mod health;
@@ -24,10 +25,11 @@ use crate::workload_cluster::Access;
 use addresses::Addresses;
 use capn_api::{NestedControlPlane, cluster_api::Cluster, nested_control_plane};
 use error::{Again, Error};
+use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
-    core::v1::{PersistentVolumeClaim, Pod, Secret, Service},
+    core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service},
 };
 use keys::{Authorities, Leaves};
 use kube::{
@@ -79,6 +81,7 @@ pub async fn run(client: Client, scope: Scope, max_starting: u32, shutdown: watc
         .owns(scope.api::<PartialObjectMeta<Deployment>>(&client), owned.clone())
         .owns(scope.api::<PartialObjectMeta<StatefulSet>>(&client), owned.clone())
         .owns(scope.api::<PartialObjectMeta<Service>>(&client), owned.clone())
+        .owns(scope.api::<PartialObjectMeta<ConfigMap>>(&client), owned.clone())
         .owns(scope.api::<PartialObjectMeta<Secret>>(&client), owned.clone())
         .watches(
             scope.api::<PartialObjectMeta<Pod>>(&client),
@@ -171,7 +174,10 @@ async fn reconcile(ncp: Arc<NestedControlPlane>, ctx: Arc<Context>, own: Arc<Own
     } else {
         match (&names, cluster, disputed) {
             (_, _, Some(why)) => Outcome::Failed(Error::Validate(ValidateError::Disputed(why))),
-            (Some(names), Some(cluster), None) => pass.advance(names, &cluster).await.unwrap_or_else(Outcome::Failed),
+            (Some(names), Some(cluster), None) => {
+                let advanced = pass.advance(names, &cluster).boxed().await;
+                advanced.unwrap_or_else(Outcome::Failed)
+            }
             _ => Outcome::NoCluster,
         }
     };
@@ -193,7 +199,11 @@ struct Pass<'a> {
 impl Pass<'_> {
     async fn observe(&self, names: &Names) -> Result<Observed, Error> {
         let dependents = self.ctx.calls.dependents(&self.owner);
-        observe::observe(dependents, &self.ncp.namespace().unwrap_or_default(), names, self.now)
+        let members = datastore::members(&self.ncp);
+        let namespace = self.ncp.namespace().unwrap_or_default();
+        // Boxed, as all that is large: the steps of a pass lie in each other on a thread's stack.
+        observe::observe(dependents, &namespace, names, members, self.now)
+            .boxed()
             .await
             .map_err(Error::Observe)
     }
@@ -207,14 +217,24 @@ impl Pass<'_> {
         }
         let observed = self.observed.insert(self.observe(names).await?).clone();
         let dependents = calls.dependents(&self.owner);
+        let (datastore, accepted) = datastore::assess(&self.ncp, names, &observed);
+        let stopped = datastore.is_lost() || (accepted && observed.control_plane.is_some());
+        if stopped {
+            // They would go on to serve what they remember.
+            self.stop(&observed).await?;
+        }
         let mut tenant = validate::validate(&self.ncp, cluster)?;
-        validate::validate_store(&self.ncp, names, &observed)?;
+        validate::validate_claims(&self.ncp, &observed)?;
+        tenant.etcd.bootstrap = datastore.bootstrap();
         let rollout = validate::rollout(&mut tenant, observed.control_plane.as_ref(), self.now);
-        self.ncp = apply::own(calls, &self.ncp, names, &apply::Own::default())
-            .await
-            .map_err(Error::Apply)?;
+        let own = apply::Own {
+            endpoint: None,
+            datastore_initialized: !accepted && datastore::initialized(&self.ncp, Some(&observed)),
+            obsolete: datastore::obsolete(&datastore, accepted),
+        };
+        self.ncp = apply::own(calls, &self.ncp, names, &own).await.map_err(Error::Apply)?;
         let network = async {
-            apply::network(dependents, build::network(&tenant), &observed.services)
+            apply::network(dependents, build::network(&tenant), &observed)
                 .await
                 .map_err(Error::Apply)
         };
@@ -223,7 +243,7 @@ impl Pass<'_> {
                 .await
                 .map_err(Error::Keys)
         };
-        let (network, authorities) = tokio::try_join!(network, authorities)?;
+        let (network, authorities) = tokio::try_join!(network.boxed(), authorities.boxed())?;
         let Some(addresses) = addresses::addresses(&tenant, &network.api_server, &network.etcd) else {
             return Ok(Outcome::WaitingForAddress);
         };
@@ -242,16 +262,21 @@ impl Pass<'_> {
             &observed.secrets,
             self.now,
         )
+        .boxed()
         .await?;
-        let wanted = build::workloads(&tenant, &addresses, &apply::authorities_mark(&authorities));
+        let mut wanted = build::workloads(&tenant, &addresses, &apply::authorities_mark(&authorities));
+        wanted.control_plane = wanted.control_plane.filter(|_| !stopped);
+        wanted.etcd = wanted.etcd.filter(|_| !datastore.is_gone());
         let workloads = apply::workloads(dependents, &tenant, wanted, &observed)
+            .boxed()
             .await
             .map_err(Error::Apply)?;
         let status = workloads.control_plane.as_ref().and_then(|made| made.status.as_ref());
         let serves = status.is_some_and(|status| status.ready_replicas.unwrap_or(0) > 0);
         let own = apply::Own {
             endpoint: addresses.published.clone(),
-            store_initialized: serves,
+            datastore_initialized: serves,
+            obsolete: Vec::new(),
         };
         self.ncp = apply::own(calls, &self.ncp, names, &own).await.map_err(Error::Apply)?;
         let seeded = if serves {
@@ -259,6 +284,8 @@ impl Pass<'_> {
         } else {
             Ok(None)
         };
+        let fault = datastore.fault(&tenant.namespace).filter(|_| datastore.is_lost());
+        let lost = fault.map(|(_, message)| Error::DatastoreLost(message));
         let soon = matches!(seeded, Ok(Some(Written::NotNow))).then(|| self.now + SignedDuration::from_secs(1));
         Ok(Outcome::Applied {
             control_plane: workloads.control_plane.map(Box::new),
@@ -268,8 +295,24 @@ impl Pass<'_> {
                 .flatten()
                 .fold(leaves.renewal, Timestamp::min),
             seeded: matches!(seeded, Ok(Some(Written::Whole))),
-            error: seeded.err(),
+            error: lost.or(seeded.err()),
         })
+    }
+
+    /// Ends the API servers of a control plane whose data is gone. What is in the workload cluster is
+    /// written anew when there are others.
+    async fn stop(&self, observed: &Observed) -> Result<(), Error> {
+        self.own.tenants.forget(self.owner.uid());
+        match &observed.control_plane {
+            Some(live) => self
+                .ctx
+                .calls
+                .dependents(&self.owner)
+                .delete(live)
+                .await
+                .map_err(Error::Apply),
+            None => Ok(()),
+        }
     }
 
     /// Writes what belongs into the tenant; None while its endpoint is not known.
@@ -362,6 +405,17 @@ impl Pass<'_> {
 /// Events for what people wait for, and for what they have to mend.
 async fn announce(ctx: &Context, ncp: &NestedControlPlane, status: &nested_control_plane::NestedControlPlaneStatus) {
     use capn_api::{ConditionStatus, condition::find};
+    if let Some(datastore) = find(&status.conditions, nested_control_plane::condition::DATASTORE_HEALTHY)
+        && matches!(datastore.reason.as_str(), "MemberLost" | "QuorumLost")
+    {
+        ctx.event(
+            &reference(ncp),
+            EventType::Warning,
+            &datastore.reason,
+            &datastore.message,
+        )
+        .await;
+    }
     let Some(available) = find(&status.conditions, nested_control_plane::condition::AVAILABLE) else {
         return;
     };
@@ -371,7 +425,11 @@ async fn announce(ctx: &Context, ncp: &NestedControlPlane, status: &nested_contr
         .and_then(|s| find(&s.conditions, nested_control_plane::condition::AVAILABLE));
     let changed = before.is_none_or(|before| before.reason != available.reason || before.message != available.message);
     let (type_, note) = match available.status {
-        ConditionStatus::True => (EventType::Normal, "the API server answers and workers can join"),
+        ConditionStatus::True if available.reason == nested_control_plane::reason::AVAILABLE => {
+            (EventType::Normal, "the API server answers and workers can join")
+        }
+        // What could not be done is told where it happened.
+        ConditionStatus::True => return,
         _ if PERSON.contains(&available.reason.as_str()) => (EventType::Warning, available.message.as_str()),
         _ => return,
     };

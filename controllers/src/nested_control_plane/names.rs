@@ -23,9 +23,14 @@ const DATASTORE_GENERATION: &str = "1";
 pub(crate) const VERSION_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/version";
 /// Annotation of control plane pods: the rollout that made them.
 pub(crate) const ROLLOUT_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/rollout-after";
-/// Annotation of a NestedControlPlane whose store has held data: it is never started on an empty
+/// Annotation of etcd's pods: the version of etcd that they run.
+pub(crate) const ETCD_VERSION_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/etcd-version";
+/// Annotation of a NestedControlPlane whose datastore has been in use: it is never started on an empty
 /// one again.
-pub(crate) const STORE_INITIALIZED_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/store-initialized";
+pub(crate) const DATASTORE_INITIALIZED_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/datastore-initialized";
+/// Annotation of a NestedControlPlane, set by a user who accepts the loss of the datastore that the
+/// condition names.
+pub(crate) const ACCEPT_DATASTORE_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/accept-datastore";
 
 /// Port of the API server in its pod.
 pub(crate) const API_SERVER_PORT: i32 = 6443;
@@ -106,7 +111,17 @@ impl Names {
 
     /// Name of the claim of an etcd member.
     pub(crate) fn claim(&self, ordinal: i32) -> String {
-        format!("data-{}-{ordinal}", self.etcd())
+        self.claim_of(&self.member(ordinal))
+    }
+
+    /// Name of the claim of the etcd member of this name.
+    pub(crate) fn claim_of(&self, member: &str) -> String {
+        format!("data-{member}")
+    }
+
+    /// Name of an etcd member and of its pod.
+    pub(crate) fn member(&self, ordinal: i32) -> String {
+        format!("{}-{ordinal}", self.etcd())
     }
 
     /// Labels of every object of the control plane.
@@ -141,6 +156,6 @@ impl Names {
 
     /// Host name of an etcd member, by which its peers reach it.
     pub(crate) fn etcd_member(&self, ordinal: i32, namespace: &str) -> String {
-        format!("{}-{ordinal}.{}.{namespace}.svc", self.etcd(), self.etcd_peers())
+        format!("{}.{}.{namespace}.svc", self.member(ordinal), self.etcd_peers())
     }
 }

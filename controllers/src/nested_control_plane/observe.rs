@@ -7,11 +7,12 @@ use crate::ownership::Owner;
 use capn_api::{
     NestedControlPlane,
     cluster_api::{CLUSTER_NAME_LABEL, Cluster},
+    nested_control_plane::DatastoreMember,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
-    core::v1::{PersistentVolumeClaim, Pod, Secret, Service},
+    core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service},
     policy::v1::PodDisruptionBudget,
     storage::v1::StorageClass,
 };
@@ -24,6 +25,7 @@ pub(crate) struct Observed {
     pub(crate) secrets: Secrets,
     pub(crate) services: Services,
     pub(crate) etcd: Option<StatefulSet>,
+    pub(crate) etcd_config: Option<ConfigMap>,
     pub(crate) control_plane: Option<Deployment>,
     pub(crate) etcd_budget: Option<PodDisruptionBudget>,
     pub(crate) control_plane_budget: Option<PodDisruptionBudget>,
@@ -199,19 +201,21 @@ pub(crate) async fn observe(
     dependents: Dependents<'_>,
     namespace: &str,
     names: &Names,
+    members: &[DatastoreMember],
     now: Timestamp,
 ) -> Result<Observed, CallError> {
     let calls = dependents.calls();
     let owned = names.owned_selector();
     let place = Some(namespace);
-    let (secrets, services, deployments, sets, budgets, pods, claims) = try_join!(
+    let (secrets, services, configs, deployments, sets, budgets, pods, claims) = try_join!(
         secrets(dependents, namespace, names),
         calls.list(place, &owned),
         calls.list(place, &owned),
         calls.list(place, &owned),
         calls.list(place, &owned),
         calls.list(place, &owned),
-        calls.list::<PersistentVolumeClaim>(place, &owned),
+        calls.list(place, &owned),
+        claims(calls, namespace, names, members),
     )?;
     // A label is soon written: what somebody else controls is not ours.
     let owner = dependents.owner();
@@ -227,6 +231,7 @@ pub(crate) async fn observe(
             etcd_peers: services.take(&names.etcd_peers()),
         },
         etcd: Found::owned(sets, owner).take(&names.etcd()),
+        etcd_config: Found::owned(configs, owner).take(&names.etcd()),
         control_plane: Found::owned(deployments, owner).take(&names.control_plane()),
         etcd_budget: budgets.take(&names.etcd()),
         control_plane_budget: budgets.take(&names.control_plane()),
@@ -301,6 +306,27 @@ async fn secrets(dependents: Dependents<'_>, namespace: &str, names: &Names) -> 
         controller_manager,
         scheduler,
     })
+}
+
+/// Ours are found by label, and those that members have served from by name too: a label is soon
+/// removed, and a claim that is not found counts as lost.
+async fn claims(
+    calls: &Calls,
+    namespace: &str,
+    names: &Names,
+    members: &[DatastoreMember],
+) -> Result<Vec<PersistentVolumeClaim>, CallError> {
+    let mut claims: Vec<PersistentVolumeClaim> = calls.list(Some(namespace), &names.owned_selector()).await?;
+    for member in members {
+        let name = names.claim_of(&member.name);
+        if claims.iter().all(|claim| claim.name_any() != name)
+            && let Some(claim) = calls.get::<PersistentVolumeClaim>(Some(namespace), &name).await?
+            && claim.uid().as_ref() == Some(&member.claim_uid)
+        {
+            claims.push(claim);
+        }
+    }
+    Ok(claims)
 }
 
 /// A StatefulSet uses the claims that it finds, whosever they are: those that are not ours.

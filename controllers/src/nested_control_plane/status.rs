@@ -1,6 +1,7 @@
 //! Step 5: status and conditions, from what was applied and observed, on every exit.
 //! Pure: `Calls::put_status` writes what changed.
 
+use super::datastore;
 use super::error::Error;
 use super::health;
 use super::names::{CONTROL_PLANE, Names, VERSION_ANNOTATION};
@@ -64,7 +65,7 @@ pub(crate) fn status(
     };
     let conditions = conditions(
         &old.conditions,
-        verdicts(ncp, observed, outcome, &counts, &old, initialized),
+        verdicts(ncp, names, observed, outcome, &counts, &old, initialized),
         ncp.metadata.generation,
         Time(now),
     );
@@ -79,6 +80,10 @@ pub(crate) fn status(
         ready_replicas: counts.ready,
         available_replicas: counts.available,
         up_to_date_replicas: counts.up_to_date,
+        datastore: match (names, observed) {
+            (Some(names), Some(observed)) => datastore::remember(ncp, names, observed),
+            _ => old.datastore.clone(),
+        },
         selector: names.map(|names| names.selector(CONTROL_PLANE)).or(old.selector),
         observed_generation: ncp.metadata.generation,
         conditions,
@@ -177,8 +182,10 @@ pub(crate) fn ready(pod: &Pod) -> bool {
     holds(pod, "Ready") && pod.metadata.deletion_timestamp.is_none()
 }
 
+#[allow(clippy::too_many_arguments)]
 fn verdicts(
     ncp: &NestedControlPlane,
+    names: Option<&Names>,
     observed: Option<&Observed>,
     outcome: &Outcome,
     counts: &Counts,
@@ -188,6 +195,12 @@ fn verdicts(
     let mut verdicts = vec![
         available(ncp, observed, outcome, counts, old, initialized),
         certificates(outcome, old),
+        match (names, observed, outcome) {
+            (_, _, Outcome::Deleting(_)) | (None, _, _) | (_, None, _) => {
+                Verdict::kept(&old.conditions, types::DATASTORE_HEALTHY)
+            }
+            (Some(names), Some(observed), _) => datastore::health(ncp, names, observed),
+        },
         match outcome {
             Outcome::Paused(why) => Verdict::new(types::PAUSED, true, "Paused", *why),
             _ => Verdict::new(types::PAUSED, false, "NotPaused", ""),
@@ -246,7 +259,8 @@ fn available(
         Outcome::Failed(error) | Outcome::Applied { error: Some(error), .. } => {
             let verdict = error.verdict();
             // What works goes on working: only that something could not be done is said.
-            new(serves && initialized, verdict.reason, error.to_string())
+            let lost = matches!(error, Error::DatastoreLost(_));
+            new(serves && initialized && !lost, verdict.reason, error.to_string())
         }
         Outcome::Applied {
             published: false,

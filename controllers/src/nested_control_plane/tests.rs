@@ -90,6 +90,7 @@ fn built(spec: &Value) -> Value {
     let workloads = build::workloads(&tenant, &addresses, "authorities");
     json!({
         "services": [network.api_server, network.etcd, network.etcd_peers],
+        "etcdConfig": network.etcd_config,
         "etcd": workloads.etcd,
         "controlPlane": workloads.control_plane,
         "budgets": [workloads.etcd_budget, workloads.control_plane_budget],
@@ -108,6 +109,7 @@ fn version_alone_is_enough() {
     insta::assert_yaml_snapshot!("services", [network.api_server, network.etcd, network.etcd_peers]);
     let workloads = build::workloads(&tenant, &addresses, "authorities");
     insta::assert_yaml_snapshot!("etcd", workloads.etcd);
+    insta::assert_yaml_snapshot!("etcd_config", network.etcd_config);
     insta::assert_yaml_snapshot!("control_plane", workloads.control_plane);
     assert!(workloads.etcd_budget.is_none() && workloads.control_plane_budget.is_none());
 }
@@ -123,11 +125,7 @@ fn several_replicas_get_budgets_and_spread_over_nodes() {
         template.topology_spread_constraints.unwrap()[0].topology_key,
         "kubernetes.io/hostname"
     );
-    let args = workloads.etcd.spec.unwrap().template.spec.unwrap().containers[0]
-        .args
-        .clone()
-        .unwrap();
-    let initial = args.iter().find(|arg| arg.starts_with("--initial-cluster=")).unwrap();
+    let initial = build::network(&tenant).etcd_config.data.unwrap()["initial-cluster"].clone();
     assert_eq!(initial.matches("https://").count(), 3, "{initial}");
 }
 

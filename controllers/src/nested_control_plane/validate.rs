@@ -1,7 +1,8 @@
 //! Step 2: turns spec and Cluster into a `Tenant`, whose types cannot hold a wrong combination.
 //! No client. What the CRD refuses at `kubectl apply` is not checked again.
 
-use super::names::{LONGEST_CLUSTER_NAME, Names, ROLLOUT_ANNOTATION, STORE_INITIALIZED_ANNOTATION, UID_LABEL};
+use super::datastore::{self, Bootstrap};
+use super::names::{LONGEST_CLUSTER_NAME, Names, ROLLOUT_ANNOTATION, UID_LABEL};
 use super::observe::Observed;
 use super::versions;
 use capn_api::{
@@ -88,6 +89,9 @@ pub(crate) struct Etcd {
     pub(crate) replicas: i32,
     pub(crate) size: Quantity,
     pub(crate) storage_class_name: Option<String>,
+    pub(crate) version: &'static str,
+    /// What a member with an empty volume may do.
+    pub(crate) bootstrap: Bootstrap,
     pub(crate) part: Part,
 }
 
@@ -160,10 +164,6 @@ pub(crate) enum ValidateError {
         "PersistentVolumeClaim {claim} exists and does not belong to this control plane: delete it; or, to start with the data on it, set its label {UID_LABEL} to {uid}"
     )]
     ClaimTaken { claim: String, uid: String },
-    #[error(
-        "the store of this control plane was in use and is gone: neither StatefulSet {0} nor a claim of it is there; restore claim data-{0}-0, or remove the annotation {STORE_INITIALIZED_ANNOTATION} to start with an empty store, without any object of the tenant"
-    )]
-    StoreLost(String),
 }
 
 const SERVICES: &str = "10.95.0.0/16";
@@ -213,13 +213,15 @@ pub(crate) fn validate(ncp: &NestedControlPlane, cluster: &Cluster) -> Result<Te
         owner: ncp.controller_owner_ref(&()).unwrap_or_default(),
         replicas: spec.replicas.max(1),
         initialized: initialized(ncp),
-        has_run: initialized(ncp) || has_store(ncp),
+        has_run: initialized(ncp) || datastore::initialized(ncp, None),
         network: network(cluster)?,
         endpoint: endpoint(ncp, cluster),
         etcd: Etcd {
             replicas: etcd.replicas,
             size: storage.size.unwrap_or_else(|| Quantity("5Gi".into())),
             storage_class_name: storage.storage_class_name,
+            version: images.etcd_version(),
+            bootstrap: Bootstrap::default(),
             part: Part {
                 image: etcd.image.unwrap_or_else(|| image("etcd", images.etcd)),
                 resources: etcd.resources,
@@ -262,23 +264,15 @@ pub(crate) fn initialized(ncp: &NestedControlPlane) -> bool {
         .is_some_and(|i| i.control_plane_initialized)
 }
 
-fn has_store(ncp: &NestedControlPlane) -> bool {
-    ncp.annotations().contains_key(STORE_INITIALIZED_ANNOTATION)
-}
-
-/// Keeps a control plane whose data is gone from starting with an empty store, which would remove
-/// every workload of the tenant.
-pub(crate) fn validate_store(ncp: &NestedControlPlane, names: &Names, live: &Observed) -> Result<(), ValidateError> {
-    if let Some(claim) = live.foreign_claims.first() {
-        return Err(ValidateError::ClaimTaken {
+/// Keeps etcd from using the volumes of somebody else, which a StatefulSet would take as they are.
+pub(crate) fn validate_claims(ncp: &NestedControlPlane, live: &Observed) -> Result<(), ValidateError> {
+    match live.foreign_claims.first() {
+        Some(claim) => Err(ValidateError::ClaimTaken {
             claim: format!("{}/{}", ncp.namespace().unwrap_or_default(), claim),
             uid: ncp.uid().unwrap_or_default(),
-        });
+        }),
+        None => Ok(()),
     }
-    if has_store(ncp) && live.etcd.is_none() && live.claims.is_empty() {
-        return Err(ValidateError::StoreLost(names.etcd()));
-    }
-    Ok(())
 }
 
 /// Keeps a rollout that lies ahead from happening now: the pods stay as they are until its time,

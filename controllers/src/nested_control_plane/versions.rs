@@ -11,6 +11,13 @@ pub(crate) struct Images {
     pub(crate) core_dns: &'static str,
 }
 
+impl Images {
+    /// Version of etcd.
+    pub(crate) fn etcd_version(self) -> &'static str {
+        self.etcd.split_once('-').map_or(self.etcd, |(version, _)| version)
+    }
+}
+
 /// Oldest minor that is known to work.
 pub(crate) const OLDEST_MINOR: u64 = 33;
 

@@ -5,7 +5,7 @@ use crate::World;
 use capn_api::{KubevirtCluster, KubevirtMachine, NestedControlPlane};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
-    core::v1::{Secret, Service},
+    core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service},
     policy::v1::PodDisruptionBudget,
 };
 use kube::{
@@ -38,6 +38,7 @@ pub async fn snapshot(world: &World) -> BTreeMap<String, Value> {
     let machines = world.list::<KubevirtMachine>().await;
     names.extend(control_planes.iter().filter_map(uid));
     names.extend(machines.iter().filter_map(uid));
+    names.extend(world.list::<PersistentVolumeClaim>().await.iter().filter_map(uid));
     // Longest first: one address may begin with another.
     names.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
     let mut all = BTreeMap::new();
@@ -52,6 +53,7 @@ pub async fn snapshot(world: &World) -> BTreeMap<String, Value> {
         let kind = object.types.clone().unwrap_or_default().kind;
         insert(&mut all, &names, &kind, &object.name_any(), json!(object));
     }
+    add(&mut all, &names, world.list::<ConfigMap>().await);
     add(&mut all, &names, world.list::<Secret>().await);
     all
 }

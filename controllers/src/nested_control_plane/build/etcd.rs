@@ -3,15 +3,16 @@
 use super::metadata;
 use super::pod::{Args, container, env, files, mount, probe, template};
 use crate::nested_control_plane::{
-    names::{ETCD, ETCD_CLIENT_PORT, ETCD_HEALTH_PORT, ETCD_PEER_PORT},
+    datastore::{Bootstrap, EXISTING, INITIAL_CLUSTER, INITIAL_CLUSTER_STATE},
+    names::{ETCD, ETCD_CLIENT_PORT, ETCD_HEALTH_PORT, ETCD_PEER_PORT, ETCD_VERSION_ANNOTATION},
     validate::Tenant,
 };
 use k8s_openapi::{
     api::{
         apps::v1::{StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec},
         core::v1::{
-            ContainerPort, EnvVar, EnvVarSource, ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec,
-            PodSpec, VolumeMount, VolumeResourceRequirements,
+            ConfigMap, ConfigMapKeySelector, ContainerPort, EnvVar, EnvVarSource, ObjectFieldSelector,
+            PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSpec, VolumeMount, VolumeResourceRequirements,
         },
     },
     apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
@@ -37,6 +38,9 @@ pub(super) fn stateful_set(tenant: &Tenant, authorities: &str) -> StatefulSet {
                 ..EnvVarSource::default()
             }),
         },
+        // Not in the pod template: what etcd starts with may change without a restart of any member.
+        from_config(tenant, "ETCD_INITIAL_CLUSTER_STATE", INITIAL_CLUSTER_STATE),
+        from_config(tenant, "ETCD_INITIAL_CLUSTER", INITIAL_CLUSTER),
         // A control plane's store is small; collecting more often costs little and halves its memory.
         env("GOGC", "50"),
     ]);
@@ -69,7 +73,10 @@ pub(super) fn stateful_set(tenant: &Tenant, authorities: &str) -> StatefulSet {
         )]),
         ..PodSpec::default()
     };
-    let annotations = BTreeMap::from([(super::control_plane::AUTHORITIES_ANNOTATION.into(), authorities.into())]);
+    let annotations = BTreeMap::from([
+        (super::control_plane::AUTHORITIES_ANNOTATION.into(), authorities.into()),
+        (ETCD_VERSION_ANNOTATION.into(), etcd.version.into()),
+    ]);
     StatefulSet {
         metadata: metadata(tenant, names.etcd(), labels.clone()),
         spec: Some(StatefulSetSpec {
@@ -118,11 +125,7 @@ fn claim(tenant: &Tenant, labels: BTreeMap<String, String>) -> PersistentVolumeC
 
 fn args(tenant: &Tenant) -> Args {
     let (names, namespace) = (&tenant.names, &tenant.namespace);
-    let member = |ordinal| names.etcd_member(ordinal, namespace);
     let own = format!("$(POD_NAME).{}.{namespace}.svc", names.etcd_peers());
-    let initial: Vec<_> = (0..tenant.etcd.replicas)
-        .map(|n| format!("{}-{n}=https://{}:{ETCD_PEER_PORT}", names.etcd(), member(n)))
-        .collect();
     Args::default()
         .with("name", "$(POD_NAME)")
         // A folder of its own: the root of some volumes holds lost+found.
@@ -131,9 +134,7 @@ fn args(tenant: &Tenant) -> Args {
         .with("advertise-client-urls", format!("https://{own}:{ETCD_CLIENT_PORT}"))
         .with("listen-peer-urls", format!("https://0.0.0.0:{ETCD_PEER_PORT}"))
         .with("initial-advertise-peer-urls", format!("https://{own}:{ETCD_PEER_PORT}"))
-        .with("initial-cluster", initial.join(","))
         .with("initial-cluster-token", format!("{namespace}/{}", names.cluster()))
-        .with("initial-cluster-state", "new")
         .with("listen-metrics-urls", format!("http://0.0.0.0:{ETCD_HEALTH_PORT}"))
         .with("client-cert-auth", "true")
         .with("trusted-ca-file", format!("{CERTIFICATES}/ca.crt"))
@@ -146,6 +147,46 @@ fn args(tenant: &Tenant) -> Args {
         .with("snapshot-count", "10000")
         .with("auto-compaction-retention", "8")
         .with("log-level", "warn")
+}
+
+/// What a member with an empty volume starts with. etcd looks at it when a member starts, and only
+/// while its volume holds no data.
+pub(super) fn config_map(tenant: &Tenant) -> ConfigMap {
+    let names = &tenant.names;
+    let member = |ordinal| {
+        let host = names.etcd_member(ordinal, &tenant.namespace);
+        format!("{}=https://{host}:{ETCD_PEER_PORT}", names.member(ordinal))
+    };
+    let all = || (0..tenant.etcd.replicas).map(member).collect::<Vec<_>>().join(",");
+    let (state, members) = match tenant.etcd.bootstrap {
+        Bootstrap::Found => ("new", all()),
+        Bootstrap::Join => (EXISTING, all()),
+        // etcd ends at once when it does not find its own name here.
+        Bootstrap::Refuse => (EXISTING, format!("none=https://127.0.0.1:{ETCD_PEER_PORT}")),
+    };
+    ConfigMap {
+        metadata: metadata(tenant, names.etcd(), names.component(ETCD)),
+        data: Some(BTreeMap::from([
+            (INITIAL_CLUSTER_STATE.into(), state.into()),
+            (INITIAL_CLUSTER.into(), members),
+        ])),
+        ..ConfigMap::default()
+    }
+}
+
+fn from_config(tenant: &Tenant, name: &str, key: &str) -> EnvVar {
+    EnvVar {
+        name: name.into(),
+        value: None,
+        value_from: Some(EnvVarSource {
+            config_map_key_ref: Some(ConfigMapKeySelector {
+                name: tenant.names.etcd(),
+                key: key.into(),
+                optional: None,
+            }),
+            ..EnvVarSource::default()
+        }),
+    }
 }
 
 fn port(name: &str, port: i32) -> ContainerPort {

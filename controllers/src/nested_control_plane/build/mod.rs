@@ -14,7 +14,7 @@ use super::{addresses::Addresses, validate::Tenant};
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, StatefulSet},
-        core::v1::Service,
+        core::v1::{ConfigMap, Service},
         policy::v1::PodDisruptionBudget,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -28,19 +28,21 @@ pub(crate) struct Prepared;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Applied;
 
-/// The first wave: what gives addresses.
+/// The first wave: what gives addresses, and what pods need to start.
 #[derive(Clone, Debug)]
 pub(crate) struct Network<Stage> {
     pub(crate) api_server: Service,
     pub(crate) etcd: Service,
     pub(crate) etcd_peers: Service,
+    pub(crate) etcd_config: ConfigMap,
     pub(crate) stage: PhantomData<Stage>,
 }
 
 /// The second wave: what holds those addresses.
 #[derive(Clone, Debug)]
 pub(crate) struct Workloads<Stage> {
-    pub(crate) etcd: StatefulSet,
+    /// Not applied while its data is gone.
+    pub(crate) etcd: Option<StatefulSet>,
     /// Not applied while the store of a new tenant cannot start yet.
     pub(crate) control_plane: Option<Deployment>,
     /// Wanted with more than one member.
@@ -56,6 +58,7 @@ pub(crate) fn network(tenant: &Tenant) -> Network<Prepared> {
         api_server: services::api_server(tenant),
         etcd: services::etcd(tenant),
         etcd_peers: services::etcd_peers(tenant),
+        etcd_config: etcd::config_map(tenant),
         stage: PhantomData,
     }
 }
@@ -64,7 +67,7 @@ pub(crate) fn network(tenant: &Tenant) -> Network<Prepared> {
 /// read only when they start.
 pub(crate) fn workloads(tenant: &Tenant, addresses: &Addresses, authorities: &str) -> Workloads<Prepared> {
     Workloads {
-        etcd: etcd::stateful_set(tenant, authorities),
+        etcd: Some(etcd::stateful_set(tenant, authorities)),
         control_plane: Some(control_plane::deployment(tenant, addresses, authorities)),
         etcd_budget: (tenant.etcd.replicas > 1).then(|| budget::budget(tenant, super::names::ETCD)),
         control_plane_budget: (tenant.replicas > 1).then(|| budget::budget(tenant, super::names::CONTROL_PLANE)),

@@ -203,7 +203,8 @@ fn authorities_of_a_store_that_has_held_data_are_never_made_anew() {
         world.wait_condition("Paused", "True").await;
         let uid = world.ncp().await.uid();
         // As after a restore: annotations and volumes are back, status and Secrets are not.
-        let used = json!({"metadata": {"annotations": {"controlplane.cluster.x-k8s.io/store-initialized": "true"}}});
+        let used =
+            json!({"metadata": {"annotations": {"controlplane.cluster.x-k8s.io/datastore-initialized": "true"}}});
         world.merge::<NestedControlPlane>("tenant", &used).await;
         world
             .apply(&json!({

@@ -2,7 +2,7 @@
 //! controller, a scheduler or a kubelet would; a condition and an event tell a person what to do,
 //! and it heals when that is done.
 
-use super::{place_etcd, pod, prepare_etcd, running, running_of};
+use super::{place_etcd, pod, prepare_etcd, running_of};
 use capn_api::NestedControlPlane;
 use capn_integration::{Manager, World, run};
 use k8s_openapi::api::{
@@ -210,36 +210,5 @@ fn a_trouble_is_told_once_and_then_nothing_is_written() {
         let mark = world.mark();
         manager.look_again(world).await;
         assert_eq!(world.all_writes(&manager.user, mark), []);
-    });
-}
-
-#[test]
-fn a_store_that_is_lost_is_told_and_never_replaced_by_an_empty_one() {
-    run(async |world| {
-        let running = running(world, json!({}), json!({})).await;
-        let set = world.get::<StatefulSet>("tenant-etcd").await.unwrap();
-        let paused = |value: Value| json!({"metadata": {"annotations": {"cluster.x-k8s.io/paused": value}}});
-        world.merge::<NestedControlPlane>("tenant", &paused(json!(""))).await;
-        world.wait_condition("Paused", "True").await;
-        world.delete::<StatefulSet>("tenant-etcd").await;
-        world.wait_gone::<StatefulSet>("tenant-etcd").await;
-        world.delete::<PersistentVolumeClaim>("data-tenant-etcd-0").await;
-        world.wait_gone::<PersistentVolumeClaim>("data-tenant-etcd-0").await;
-        world.merge::<NestedControlPlane>("tenant", &paused(Value::Null)).await;
-        let words = ["restore claim data-tenant-etcd-0", "store-initialized"];
-        world
-            .wait_warning::<NestedControlPlane>("tenant", "StoreLost", &words)
-            .await;
-        running.manager.look_again(world).await;
-        assert!(world.get::<StatefulSet>("tenant-etcd").await.is_none());
-        // As a person does who restores a backup.
-        let mut claim = set.spec.unwrap().volume_claim_templates.unwrap().remove(0);
-        claim.metadata.name = Some("data-tenant-etcd-0".into());
-        let api = world.api::<PersistentVolumeClaim>();
-        api.create(&PostParams::default(), &claim).await.unwrap();
-        world
-            .wait_for::<StatefulSet>("tenant-etcd", "to be there again", |_| true)
-            .await;
-        world.wait_condition("Available", "True").await;
     });
 }

@@ -6,6 +6,7 @@
 mod authorities;
 mod conditions;
 mod contract;
+mod datastore;
 mod deletion;
 mod endpoint;
 mod later;

@@ -118,7 +118,7 @@ fn a_control_plane_with_its_own_etcd_blocks_clusterctl_move() {
         assert!(ncp.annotations().contains_key(BLOCK_MOVE_ANNOTATION));
         let held = |ncp: &NestedControlPlane| {
             ncp.annotations()
-                .contains_key("controlplane.cluster.x-k8s.io/store-initialized")
+                .contains_key("controlplane.cluster.x-k8s.io/datastore-initialized")
         };
         world.wait_ncp("marked as holding data", held).await;
     });
