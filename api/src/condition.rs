@@ -38,7 +38,7 @@ pub struct Condition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// When `status` last changed.
-    #[serde(default = "epoch")]
+    #[serde(default = "epoch", deserialize_with = "time_or_epoch")]
     pub last_transition_time: Time,
     /// One CamelCase word for programs.
     #[serde(default)]
@@ -46,6 +46,13 @@ pub struct Condition {
     /// A sentence for people; empty when all is as wished.
     #[serde(default)]
     pub message: String,
+}
+
+/// Whoever may write a status may write a time that is out of range here: it must not make the whole
+/// object undecodable.
+fn time_or_epoch<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(text.and_then(|text| text.parse().ok()).map_or_else(epoch, Time))
 }
 
 fn epoch() -> Time {

@@ -7,7 +7,7 @@ use capn_controllers::{
     leader, nested_control_plane, server, telemetry,
 };
 use clap::Parser;
-use futures::future::{BoxFuture, join_all};
+use futures::future::{BoxFuture, join_all, try_join_all};
 use kube::{Client, Config};
 use std::{error::Error, process::ExitCode, time::Duration};
 use tokio::{
@@ -53,14 +53,10 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
 
     let client = client(None).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), controllers = ?args.controllers, "manager started");
-    join_all(
-        args.controllers
-            .iter()
-            .map(|provider| serve(*provider, &args, client.clone(), stopping.clone())),
-    )
-    .await
-    .into_iter()
-    .collect()
+    // Where one provider ends, so does the process: what starts it again starts both.
+    let providers = args.controllers.iter();
+    try_join_all(providers.map(|provider| serve(*provider, &args, client.clone(), stopping.clone()))).await?;
+    Ok(())
 }
 
 /// Runs the controllers of a provider, as leader where that is asked for.

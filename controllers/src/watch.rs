@@ -15,10 +15,12 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
-    collections::{HashMap, hash_map::DefaultHasher},
+    borrow::Cow,
+    collections::{BTreeSet, HashMap, hash_map::DefaultHasher},
     fmt::Debug,
     future::ready,
     hash::{Hash, Hasher},
+    sync::{Mutex, PoisonError},
 };
 
 /// Kinds that are watched.
@@ -62,11 +64,28 @@ pub fn decoded<K: Resource<DynamicType = ()>>(guarded: DeserializeGuard<K>) -> O
     }
 }
 
+/// Kinds whose objects have not been listed yet.
+static NOT_LISTED: Mutex<BTreeSet<Cow<'static, str>>> = Mutex::new(BTreeSet::new());
+
+/// Kinds of which a controller runs that has not been able to list its objects yet.
+pub fn not_listed() -> Vec<Cow<'static, str>> {
+    let kinds = NOT_LISTED.lock().unwrap_or_else(PoisonError::into_inner);
+    kinds.iter().cloned().collect()
+}
+
 /// A controller of the objects in scope.
 pub fn controller<K: Watched>(scope: &Scope, client: &Client) -> Controller<K> {
     let writer = Writer::<K>::default();
     let reader = writer.as_reader();
+    let kinds = || NOT_LISTED.lock().unwrap_or_else(PoisonError::into_inner);
+    kinds().insert(K::kind(&()));
     let events = guarded(scope.api::<DeserializeGuard<K>>(client), scope.ours());
+    // The store's own `wait_until_ready` wakes one waiter only, and that is the controller.
+    let events = events.inspect(move |event| {
+        if let Ok(Event::InitDone) = event {
+            kinds().remove(&K::kind(&()));
+        }
+    });
     Controller::for_stream(events.reflect(writer).applied_objects(), reader)
 }
 

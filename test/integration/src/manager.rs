@@ -151,7 +151,7 @@ impl Manager {
 
     /// How many passes over objects of a kind it has ended.
     pub async fn passes(&self, kind: &str) -> u64 {
-        let metrics = self.http("/metrics").await.expect("the manager serves no /metrics");
+        let metrics = self.metrics().await;
         let label = format!("kind=\"{kind}\"");
         let counts = metrics
             .lines()
@@ -197,14 +197,29 @@ impl Manager {
         fs::read_to_string(&self.process.log).expect("the log cannot be read")
     }
 
+    /// What it answers on /metrics.
+    pub async fn metrics(&self) -> String {
+        self.http("/metrics").await.expect("the manager serves no /metrics")
+    }
+
+    /// What it answers on /readyz, its status line included.
+    pub async fn readiness(&self) -> String {
+        self.answer("/readyz").await.expect("the manager serves no /readyz")
+    }
+
     async fn http(&self, path: &str) -> Option<String> {
+        let answer = self.answer(path).await;
+        answer.filter(|answer| answer.starts_with("HTTP/1.1 200"))
+    }
+
+    async fn answer(&self, path: &str) -> Option<String> {
         let ask = async {
             let mut stream = TcpStream::connect(("127.0.0.1", self.health)).await.ok()?;
             let request = format!("GET {path} HTTP/1.1\r\nHost: manager\r\nConnection: close\r\n\r\n");
             stream.write_all(request.as_bytes()).await.ok()?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await.ok()?;
-            answer.starts_with("HTTP/1.1 200").then_some(answer)
+            Some(answer)
         };
         tokio::time::timeout(Duration::from_secs(10), ask).await.ok()?
     }

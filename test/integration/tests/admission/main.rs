@@ -9,6 +9,7 @@ mod kubevirt;
 mod nested_control_plane;
 mod pods;
 mod templates;
+mod types;
 
 use capn_integration::World;
 use serde_json::{Value, json};

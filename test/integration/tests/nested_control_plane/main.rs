@@ -16,6 +16,7 @@ mod paused;
 mod scope;
 mod secrets;
 mod silence;
+mod undecodable;
 mod versions;
 
 use capn_integration::{Kubelet, Manager, TenantApiServer, World};
