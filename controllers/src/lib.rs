@@ -4,6 +4,7 @@
 
 pub mod args;
 pub mod calls;
+pub mod checksum;
 pub mod controller;
 pub mod kubevirt_cluster;
 pub mod kubevirt_machine;

@@ -46,6 +46,7 @@ const NESTED: &[Rule] = &[
         &["deployments", "statefulsets"],
         &["create", "delete", "get", "list", "patch", "watch"],
     ),
+    ("apps", &["controllerrevisions"], &["create", "delete", "get", "list"]),
     (
         "policy",
         &["poddisruptionbudgets"],

@@ -2,19 +2,25 @@
 //! what is no longer wanted.
 
 use super::build::{Applied, Network, Prepared, Workloads};
+use super::inputs::Inputs;
 use super::names::{DATASTORE_INITIALIZED_ANNOTATION, Names};
 use super::observe::{Observed, prepared};
 use super::validate::Tenant;
 use crate::calls::{CallError, Calls, Dependents, Object};
+use crate::checksum::checksum;
 use capn_api::{
     NestedControlPlane,
     cluster_api::{BLOCK_MOVE_ANNOTATION, CLUSTER_NAME_LABEL},
     common::ApiEndpoint,
     nested_control_plane,
 };
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::ResourceExt;
 use serde_json::{Value, json};
-use std::marker::PhantomData;
+use std::{
+    marker::PhantomData,
+    sync::{Mutex, PoisonError},
+};
 use tokio::try_join;
 
 /// Applies the first wave.
@@ -22,6 +28,7 @@ pub(crate) async fn network(
     dependents: Dependents<'_>,
     wanted: Network<Prepared>,
     live: &Observed,
+    refused: &Refused,
 ) -> Result<Network<Applied>, CallError> {
     let services = &live.services;
     let Network {
@@ -32,9 +39,9 @@ pub(crate) async fn network(
         stage: _,
     } = wanted;
     let (api_server, etcd, etcd_peers, etcd_config) = try_join!(
-        dependents.apply(&api_server, services.api_server.as_ref()),
-        dependents.apply(&etcd, services.etcd.as_ref()),
-        dependents.apply(&etcd_peers, services.etcd_peers.as_ref()),
+        apply_or_keep(dependents, &api_server, &services.api_server, refused),
+        apply_or_keep(dependents, &etcd, &services.etcd, refused),
+        apply_or_keep(dependents, &etcd_peers, &services.etcd_peers, refused),
         dependents.apply(&etcd_config, live.etcd_config.as_ref()),
     )?;
     Ok(Network {
@@ -52,6 +59,7 @@ pub(crate) async fn workloads(
     tenant: &Tenant,
     wanted: Workloads<Prepared>,
     live: &Observed,
+    refused: &Refused,
 ) -> Result<Workloads<Applied>, CallError> {
     let Workloads {
         etcd,
@@ -62,13 +70,13 @@ pub(crate) async fn workloads(
     } = wanted;
     let control_plane = async {
         let wanted = control_plane.filter(|_| !waits_for_store(tenant, live));
-        apply_some(dependents, wanted, &live.control_plane).await
+        apply_some(dependents, wanted, &live.control_plane, refused).await
     };
     let (etcd, control_plane, etcd_budget, control_plane_budget) = try_join!(
-        apply_some(dependents, etcd, &live.etcd),
+        apply_some(dependents, etcd, &live.etcd, refused),
         control_plane,
-        apply_or_delete(dependents, etcd_budget, &live.etcd_budget),
-        apply_or_delete(dependents, control_plane_budget, &live.control_plane_budget),
+        apply_or_delete(dependents, etcd_budget, &live.etcd_budget, refused),
+        apply_or_delete(dependents, control_plane_budget, &live.control_plane_budget, refused),
     )?;
     Ok(Workloads {
         etcd,
@@ -79,13 +87,42 @@ pub(crate) async fn workloads(
     })
 }
 
+/// Writes that the management cluster refused while what was there before serves on.
+#[derive(Debug, Default)]
+pub(crate) struct Refused(Mutex<Vec<CallError>>);
+
+impl Refused {
+    /// All of them.
+    pub(crate) fn into_errors(self) -> Vec<CallError> {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Applies an object. Where that is refused, the one that is there stays: a field that cannot be
+/// changed must not keep everything else from being kept alive.
+async fn apply_or_keep<K: Object>(
+    dependents: Dependents<'_>,
+    wanted: &K,
+    live: &Option<K>,
+    refused: &Refused,
+) -> Result<K, CallError> {
+    match (dependents.apply(wanted, live.as_ref()).await, live) {
+        (Err(error), Some(live)) if error.is_invalid() || error.is_forbidden() => {
+            refused.0.lock().unwrap_or_else(PoisonError::into_inner).push(error);
+            Ok(live.clone())
+        }
+        (applied, _) => applied,
+    }
+}
+
 async fn apply_some<K: Object>(
     dependents: Dependents<'_>,
     wanted: Option<K>,
     live: &Option<K>,
+    refused: &Refused,
 ) -> Result<Option<K>, CallError> {
     match wanted {
-        Some(wanted) => dependents.apply(&wanted, live.as_ref()).await.map(Some),
+        Some(wanted) => apply_or_keep(dependents, &wanted, live, refused).await.map(Some),
         None => Ok(None),
     }
 }
@@ -94,10 +131,11 @@ async fn apply_or_delete<K: Object>(
     dependents: Dependents<'_>,
     wanted: Option<K>,
     live: &Option<K>,
+    refused: &Refused,
 ) -> Result<Option<K>, CallError> {
     match (&wanted, live) {
         (None, Some(live)) => dependents.delete(live).await.map(|()| None),
-        _ => apply_some(dependents, wanted, live).await,
+        _ => apply_some(dependents, wanted, live, refused).await,
     }
 }
 
@@ -166,13 +204,27 @@ pub(crate) async fn own(
 
 /// Stands for the authorities that pods read only when they start.
 pub(crate) fn authorities_mark(authorities: &super::keys::Authorities) -> String {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    for authority in [&authorities.ca, &authorities.etcd, &authorities.proxy] {
-        authority.certificate().hash(&mut hasher);
+    // PEM text may be wrapped in other lines without saying anything else.
+    let service_account: String = authorities.service_account.certificate.split_whitespace().collect();
+    let certificates = [&authorities.ca, &authorities.etcd, &authorities.proxy].map(|authority| authority.der());
+    checksum(certificates.into_iter().chain([service_account.as_bytes()]))
+}
+
+/// Stores what was applied, and removes what was stored before.
+pub(crate) async fn store(
+    dependents: Dependents<'_>,
+    tenant: &Tenant,
+    inputs: &Inputs,
+    stored: &[ControllerRevision],
+) -> Result<(), CallError> {
+    let Some(revision) = inputs.revision(tenant, stored) else {
+        return Ok(());
+    };
+    dependents.create(&revision).await?;
+    for old in stored {
+        dependents.delete(old).await?;
     }
-    authorities.service_account.certificate.hash(&mut hasher);
-    format!("{:016x}", hasher.finish())
+    Ok(())
 }
 
 /// Whether the workloads of a tenant are there already, so that it needs no turn to start.

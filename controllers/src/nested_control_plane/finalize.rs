@@ -61,6 +61,9 @@ pub(crate) async fn finalize(
         delete(dependents, secret).await?;
     }
     delete(dependents, &observed.etcd_config).await?;
+    for revision in &observed.revisions {
+        dependents.delete(revision).await?;
+    }
     let left = services.into_iter().flatten().next();
     Ok(left.map(|service| format!("waiting for Service {} to go", service.name_any())))
 }

@@ -138,11 +138,27 @@ fn last_words(log: &str) -> String {
         .find(|line| line.to_ascii_lowercase().starts_with("error"))
         .or_else(|| lines().next_back())
         .unwrap_or("see its log");
+    if let Some(text) = structured(line) {
+        return excerpt(&text);
+    }
     let text = match line.split_once("] ") {
         Some((head, text)) if head.contains(".go:") => text,
         _ => line,
     };
     excerpt(text)
+}
+
+/// Message and error of a log line in JSON, as etcd writes it. It was cut at its start when it was long.
+fn structured(line: &str) -> Option<String> {
+    let field = |name: &str| {
+        let (_, rest) = line.split_once(&format!("\"{name}\":"))?;
+        let mut values = serde_json::Deserializer::from_str(rest).into_iter::<String>();
+        values.next()?.ok()
+    };
+    match (field("msg").filter(|_| line.ends_with('}'))?, field("error")) {
+        (message, Some(error)) => Some(format!("{message}: {error}")),
+        (message, None) => Some(message),
+    }
 }
 
 fn workload(pod: &Pod) -> String {
@@ -198,6 +214,10 @@ mod tests {
             (
                 json!({"exitCode": 1, "reason": "Error", "message": "Error: unknown flag: --x\nUsage:\n  y"}),
                 "container kube-apiserver of Deployment acme-control-plane ends with code 1: Error: unknown flag: --x",
+            ),
+            (
+                json!({"exitCode": 1, "reason": "Error", "message": "{\"level\":\"warn\"}\n{\"level\":\"fatal\",\"ts\":\"10:00\",\"msg\":\"discovery failed\",\"error\":\"no local name \\\"a\\\"\",\"stacktrace\":\"x\"}"}),
+                "container kube-apiserver of Deployment acme-control-plane ends with code 1: discovery failed: no local name \"a\"",
             ),
             (
                 json!({"exitCode": 2}),

@@ -7,6 +7,7 @@ mod datastore;
 mod error;
 mod finalize;
 mod health;
+mod inputs;
 mod keys;
 mod names;
 mod observe;
@@ -23,9 +24,11 @@ use crate::ownership::Owner;
 use crate::tenant::{Tenants, Written};
 use crate::workload_cluster::Access;
 use addresses::Addresses;
+use apply::Refused;
 use capn_api::{NestedControlPlane, cluster_api::Cluster, nested_control_plane};
 use error::{Again, Error};
 use futures::FutureExt;
+use inputs::Inputs;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
@@ -45,7 +48,7 @@ use kube::{
 use names::Names;
 use observe::{Observed, OfCluster};
 use status::Outcome;
-use std::sync::Arc;
+use std::{slice, sync::Arc};
 use tokio::sync::watch;
 use turn::Turns;
 use validate::{Tenant, ValidateError};
@@ -223,7 +226,7 @@ impl Pass<'_> {
             // They would go on to serve what they remember.
             self.stop(&observed).await?;
         }
-        let mut tenant = validate::validate(&self.ncp, cluster)?;
+        let (mut tenant, invalid) = self.tenant(cluster, &observed)?;
         validate::validate_claims(&self.ncp, &observed)?;
         tenant.etcd.bootstrap = datastore.bootstrap();
         let rollout = validate::rollout(&mut tenant, observed.control_plane.as_ref(), self.now);
@@ -233,8 +236,9 @@ impl Pass<'_> {
             obsolete: datastore::obsolete(&datastore, accepted),
         };
         self.ncp = apply::own(calls, &self.ncp, names, &own).await.map_err(Error::Apply)?;
+        let refused = Refused::default();
         let network = async {
-            apply::network(dependents, build::network(&tenant), &observed)
+            apply::network(dependents, build::network(&tenant), &observed, &refused)
                 .await
                 .map_err(Error::Apply)
         };
@@ -247,10 +251,11 @@ impl Pass<'_> {
         let Some(addresses) = addresses::addresses(&tenant, &network.api_server, &network.etcd) else {
             return Ok(Outcome::WaitingForAddress);
         };
-        validate::validate_endpoint(
-            &tenant.network,
-            addresses.published.as_ref().map(|_| addresses.reached.0),
-        )?;
+        let address = addresses.published.as_ref().map(|_| addresses.reached.0);
+        let overlap = match validate::validate_endpoint(&tenant.network, address) {
+            Err(error) if !tenant.has_run => return Err(error.into()),
+            checked => checked.err(),
+        };
         if !apply::started(&tenant, &observed) && !self.own.turns.take(&self.ncp, &all, self.now) {
             return Ok(Outcome::WaitingForTurn);
         }
@@ -263,11 +268,16 @@ impl Pass<'_> {
             self.now,
         )
         .boxed()
-        .await?;
+        .await;
+        let (leaves, unissued) = match leaves {
+            Err(error) if !tenant.has_run => return Err(error.into()),
+            Err(error) => (None, Some(error)),
+            Ok(leaves) => (Some(leaves), None),
+        };
         let mut wanted = build::workloads(&tenant, &addresses, &apply::authorities_mark(&authorities));
         wanted.control_plane = wanted.control_plane.filter(|_| !stopped);
         wanted.etcd = wanted.etcd.filter(|_| !datastore.is_gone());
-        let workloads = apply::workloads(dependents, &tenant, wanted, &observed)
+        let workloads = apply::workloads(dependents, &tenant, wanted, &observed, &refused)
             .boxed()
             .await
             .map_err(Error::Apply)?;
@@ -279,13 +289,19 @@ impl Pass<'_> {
             obsolete: Vec::new(),
         };
         self.ncp = apply::own(calls, &self.ncp, names, &own).await.map_err(Error::Apply)?;
-        let seeded = if serves {
-            self.seed(&tenant, &addresses, &authorities, &leaves).await
-        } else {
-            Ok(None)
+        let seeded = match &leaves {
+            Some(leaves) if serves => self.seed(&tenant, &addresses, &authorities, leaves).await,
+            _ => Ok(None),
         };
         let fault = datastore.fault(&tenant.namespace).filter(|_| datastore.is_lost());
         let lost = fault.map(|(_, message)| Error::DatastoreLost(message));
+        let invalid = invalid.or(overlap).map(Error::Validate);
+        let refused = refused.into_errors();
+        if tenant.has_run && invalid.is_none() && refused.is_empty() {
+            let inputs = Inputs::of(&self.ncp, cluster);
+            let stored = apply::store(dependents, &tenant, &inputs, &observed.revisions);
+            stored.await.map_err(Error::Apply)?;
+        }
         let soon = matches!(seeded, Ok(Some(Written::NotNow))).then(|| self.now + SignedDuration::from_secs(1));
         Ok(Outcome::Applied {
             control_plane: workloads.control_plane.map(Box::new),
@@ -293,10 +309,31 @@ impl Pass<'_> {
             again: [rollout, observed.due(), soon]
                 .into_iter()
                 .flatten()
-                .fold(leaves.renewal, Timestamp::min),
+                .fold(leaves.map_or(Timestamp::MAX, |leaves| leaves.renewal), Timestamp::min),
             seeded: matches!(seeded, Ok(Some(Written::Whole))),
-            error: lost.or(seeded.err()),
+            errors: lost
+                .into_iter()
+                .chain(invalid)
+                .chain(refused.into_iter().map(Error::Apply))
+                .chain(unissued.map(Error::Keys))
+                .chain(seeded.err())
+                .collect(),
         })
+    }
+
+    /// The control plane that is wanted. What is wrong with it comes beside the one that was applied
+    /// last, which is kept alive meanwhile.
+    fn tenant(&self, cluster: &Cluster, observed: &Observed) -> Result<(Tenant, Option<ValidateError>), ValidateError> {
+        let used = Inputs::stored(&observed.revisions).and_then(|inputs| {
+            let (ncp, cluster) = inputs.applied_to(&self.ncp, cluster);
+            validate::validate(&ncp, &cluster).ok()
+        });
+        let wanted = validate::validate(&self.ncp, cluster).and_then(|wanted| inputs::unchanged(wanted, used.as_ref()));
+        match (wanted, used) {
+            (Ok(wanted), _) => Ok((wanted, None)),
+            (Err(error), Some(used)) => Ok((used, Some(error))),
+            (Err(error), None) => Err(error),
+        }
     }
 
     /// Ends the API servers of a control plane whose data is gone. What is in the workload cluster is
@@ -381,24 +418,41 @@ impl Pass<'_> {
         let key = ObjectRef::from_obj(&ncp).to_string();
         announce(ctx, &ncp, &status).await;
         match &outcome {
-            Outcome::Failed(error) | Outcome::Applied { error: Some(error), .. } => {
-                let verdict = error.verdict();
-                if let Some(type_) = verdict.event {
-                    ctx.event(&reference(&ncp), type_, verdict.reason, &error.to_string())
-                        .await;
-                }
-                match verdict.again {
-                    Again::Backoff => Err(Unfinished::from(error)),
-                    Again::Steadily => Ok(again(Some(now + SignedDuration::from_secs(15)), now, &key)),
-                    Again::OnChange => Ok(again(None, now, &key)),
-                }
-            }
-            Outcome::Applied { again: at, .. } => Ok(again(Some(*at), now, &key)),
+            Outcome::Failed(error) => complain(ctx, &ncp, slice::from_ref(error), None, now).await,
+            Outcome::Applied { again: at, errors, .. } => complain(ctx, &ncp, errors, Some(*at), now).await,
             // What is deleted may go without a word where nothing is watched.
             Outcome::Deleting(_) => Ok(again(Some(now + SignedDuration::from_secs(10)), now, &key)),
             Outcome::WaitingForTurn => Ok(again(Some(now + SignedDuration::from_secs(30)), now, &key)),
             Outcome::NoCluster | Outcome::Paused(_) | Outcome::WaitingForAddress => Ok(again(None, now, &key)),
         }
+    }
+}
+
+/// Tells what could not be done, and says when to look again: at this time if there is nothing.
+async fn complain(
+    ctx: &Context,
+    ncp: &NestedControlPlane,
+    errors: &[Error],
+    mut at: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Action, Unfinished> {
+    let mut unfinished = None;
+    for error in errors {
+        let verdict = error.verdict();
+        if let Some(type_) = verdict.event {
+            ctx.event(&reference(ncp), type_, verdict.reason, &error.to_string())
+                .await;
+        }
+        let steadily = now + SignedDuration::from_secs(15);
+        match verdict.again {
+            Again::Backoff => unfinished = unfinished.or(Some(Unfinished::from(error))),
+            Again::Steadily => at = Some(at.map_or(steadily, |at| at.min(steadily))),
+            Again::OnChange => {}
+        }
+    }
+    match unfinished {
+        Some(unfinished) => Err(unfinished),
+        None => Ok(again(at, now, &ObjectRef::from_obj(ncp).to_string())),
     }
 }
 

@@ -109,6 +109,11 @@ impl Names {
         self.with("etcd-peer")
     }
 
+    /// Name of a ControllerRevision with this checksum.
+    pub(crate) fn revision(&self, checksum: &str) -> String {
+        self.with(checksum)
+    }
+
     /// Name of the claim of an etcd member.
     pub(crate) fn claim(&self, ordinal: i32) -> String {
         self.claim_of(&self.member(ordinal))

@@ -11,7 +11,7 @@ use capn_api::{
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
-    apps::v1::{Deployment, StatefulSet},
+    apps::v1::{ControllerRevision, Deployment, StatefulSet},
     core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service},
     policy::v1::PodDisruptionBudget,
     storage::v1::StorageClass,
@@ -27,6 +27,7 @@ pub(crate) struct Observed {
     pub(crate) etcd: Option<StatefulSet>,
     pub(crate) etcd_config: Option<ConfigMap>,
     pub(crate) control_plane: Option<Deployment>,
+    pub(crate) revisions: Vec<ControllerRevision>,
     pub(crate) etcd_budget: Option<PodDisruptionBudget>,
     pub(crate) control_plane_budget: Option<PodDisruptionBudget>,
     pub(crate) pods: Vec<Pod>,
@@ -207,8 +208,9 @@ pub(crate) async fn observe(
     let calls = dependents.calls();
     let owned = names.owned_selector();
     let place = Some(namespace);
-    let (secrets, services, configs, deployments, sets, budgets, pods, claims) = try_join!(
+    let (secrets, services, configs, deployments, sets, revisions, budgets, pods, claims) = try_join!(
         secrets(dependents, namespace, names),
+        calls.list(place, &owned),
         calls.list(place, &owned),
         calls.list(place, &owned),
         calls.list(place, &owned),
@@ -233,6 +235,7 @@ pub(crate) async fn observe(
         etcd: Found::owned(sets, owner).take(&names.etcd()),
         etcd_config: Found::owned(configs, owner).take(&names.etcd()),
         control_plane: Found::owned(deployments, owner).take(&names.control_plane()),
+        revisions: Found::owned(revisions, owner).0,
         etcd_budget: budgets.take(&names.etcd()),
         control_plane_budget: budgets.take(&names.control_plane()),
         pods,

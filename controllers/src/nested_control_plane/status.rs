@@ -4,6 +4,7 @@
 use super::datastore;
 use super::error::Error;
 use super::health;
+use super::keys;
 use super::names::{CONTROL_PLANE, Names, VERSION_ANNOTATION};
 use super::observe::{Observed, holds};
 use super::versions;
@@ -19,6 +20,17 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 use std::collections::BTreeMap;
+
+impl Outcome {
+    /// What could not be done, the most important first.
+    fn errors(&self) -> &[Error] {
+        match self {
+            Self::Failed(error) => std::slice::from_ref(error),
+            Self::Applied { errors, .. } => errors,
+            _ => &[],
+        }
+    }
+}
 
 /// How far a pass came.
 #[derive(Debug)]
@@ -41,7 +53,8 @@ pub(crate) enum Outcome {
         /// When the next certificate or a wanted rollout is due.
         again: Timestamp,
         seeded: bool,
-        error: Option<Error>,
+        /// What could not be done, the most important first.
+        errors: Vec<Error>,
     },
     /// A step failed.
     Failed(Error),
@@ -65,7 +78,7 @@ pub(crate) fn status(
     };
     let conditions = conditions(
         &old.conditions,
-        verdicts(ncp, names, observed, outcome, &counts, &old, initialized),
+        verdicts(ncp, names, observed, outcome, &counts, &old, initialized, now),
         ncp.metadata.generation,
         Time(now),
     );
@@ -191,10 +204,11 @@ fn verdicts(
     counts: &Counts,
     old: &NestedControlPlaneStatus,
     initialized: bool,
+    now: Timestamp,
 ) -> Vec<Verdict> {
     let mut verdicts = vec![
         available(ncp, observed, outcome, counts, old, initialized),
-        certificates(outcome, old),
+        certificates(outcome, observed, old, now),
         match (names, observed, outcome) {
             (_, _, Outcome::Deleting(_)) | (None, _, _) | (_, None, _) => {
                 Verdict::kept(&old.conditions, types::DATASTORE_HEALTHY)
@@ -238,6 +252,15 @@ fn available(
     let new =
         |status: bool, reason: &'static str, message: String| Verdict::new(types::AVAILABLE, status, reason, message);
     let serves = counts.ready > 0;
+    if let Some(error) = outcome.errors().first() {
+        // What works goes on working: only that something could not be done is said.
+        let lost = matches!(error, Error::DatastoreLost(_));
+        return new(
+            serves && initialized && !lost,
+            error.verdict().reason,
+            error.to_string(),
+        );
+    }
     match outcome {
         Outcome::NoCluster => new(
             false,
@@ -256,17 +279,7 @@ fn available(
             reason::WAITING_FOR_TURN,
             "other control planes are starting; this one starts when one of them is done".into(),
         ),
-        Outcome::Failed(error) | Outcome::Applied { error: Some(error), .. } => {
-            let verdict = error.verdict();
-            // What works goes on working: only that something could not be done is said.
-            let lost = matches!(error, Error::DatastoreLost(_));
-            new(serves && initialized && !lost, verdict.reason, error.to_string())
-        }
-        Outcome::Applied {
-            published: false,
-            error: None,
-            ..
-        } => new(
+        Outcome::Applied { published: false, .. } => new(
             false,
             "WaitingForEndpoint",
             format!(
@@ -274,8 +287,9 @@ fn available(
                 Names::new(&super::observe::cluster_of(ncp).unwrap_or_default(), "").api_server_service()
             ),
         ),
-        Outcome::Applied { error: None, .. } if serves && initialized => new(true, reason::AVAILABLE, String::new()),
-        Outcome::Applied { error: None, .. } => {
+        Outcome::Applied { .. } if serves && initialized => new(true, reason::AVAILABLE, String::new()),
+        // An error was told above.
+        Outcome::Applied { .. } | Outcome::Failed(_) => {
             match observed.and_then(health::diagnose).filter(|cause| cause.needs_person) {
                 Some(cause) => new(false, cause.reason, cause.message),
                 None if initialized => new(
@@ -299,20 +313,28 @@ fn waiting_for(observed: Option<&Observed>) -> String {
     }
 }
 
-fn certificates(outcome: &Outcome, old: &NestedControlPlaneStatus) -> Verdict {
-    let error = match outcome {
-        Outcome::Failed(error) | Outcome::Applied { error: Some(error), .. } => Some(error),
-        _ => None,
+/// What is wrong with the certificates; else whether those that are stored are still valid, whatever
+/// else a pass could not do.
+fn certificates(
+    outcome: &Outcome,
+    observed: Option<&Observed>,
+    old: &NestedControlPlaneStatus,
+    now: Timestamp,
+) -> Verdict {
+    let new = |holds: bool, reason: &'static str, message: String| {
+        Verdict::new(types::CERTIFICATES_VALID, holds, reason, message)
     };
-    match (outcome, error) {
-        (_, Some(error)) if error.verdict().condition == types::CERTIFICATES_VALID => Verdict::new(
-            types::CERTIFICATES_VALID,
-            false,
-            error.verdict().reason,
-            error.to_string(),
-        ),
-        (Outcome::Applied { .. }, _) => Verdict::new(types::CERTIFICATES_VALID, true, "Valid", ""),
-        _ => Verdict::kept(&old.conditions, types::CERTIFICATES_VALID),
+    let mut errors = outcome.errors().iter();
+    if let Some(error) = errors.find(|error| error.verdict().condition == types::CERTIFICATES_VALID) {
+        return new(false, error.verdict().reason, error.to_string());
+    }
+    let written = !outcome.errors().iter().any(|error| matches!(error, Error::Keys(_)));
+    if written && matches!(outcome, Outcome::Applied { .. }) {
+        return new(true, "Valid", String::new());
+    }
+    match observed.and_then(|observed| keys::expired(&observed.secrets, now)) {
+        Some(expired) => new(false, "Expired", expired),
+        None => Verdict::kept(&old.conditions, types::CERTIFICATES_VALID),
     }
 }
 

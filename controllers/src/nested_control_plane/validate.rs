@@ -158,6 +158,14 @@ pub(crate) enum ValidateError {
         network: IpNet,
         example: &'static str,
     },
+    #[error(
+        "Cluster spec.clusterNetwork.{field} cannot change from {from} to {to}, because the Services, Nodes and certificates of the control plane that runs hold it: set it back, or create another Cluster"
+    )]
+    Changed {
+        field: &'static str,
+        from: String,
+        to: String,
+    },
     #[error("{0}")]
     Disputed(String),
     #[error(

@@ -15,6 +15,7 @@ pub(super) const BACKDATE: SignedDuration = SignedDuration::from_mins(5);
 pub struct Authority {
     pub(super) issuer: Issuer<'static, KeyPair>,
     pub(super) certificate: String,
+    der: Vec<u8>,
     pub(super) subject: Vec<u8>,
     not_after: Timestamp,
 }
@@ -67,12 +68,18 @@ impl Authority {
             certificate: pair.certificate.clone(),
             subject,
             not_after,
+            der,
         })
     }
 
     /// The certificate, PEM.
     pub fn certificate(&self) -> &str {
         &self.certificate
+    }
+
+    /// The certificate, DER.
+    pub fn der(&self) -> &[u8] {
+        &self.der
     }
 
     /// When the authority ends.
@@ -90,6 +97,13 @@ impl std::fmt::Debug for Authority {
 }
 
 /// DER of the first certificate in a PEM text.
+/// When the first certificate of a PEM text ends; `None` when there is none.
+pub fn not_after(pem: &str) -> Option<Timestamp> {
+    let der = first_certificate(pem).ok()?;
+    let (_, x509) = X509Certificate::from_der(&der).ok()?;
+    Timestamp::from_second(x509.validity().not_after.timestamp()).ok()
+}
+
 pub(super) fn first_certificate(pem: &str) -> Result<Vec<u8>, PkiError> {
     use rustls_pki_types::{CertificateDer, pem::PemObject};
     CertificateDer::from_pem_slice(pem.as_bytes())

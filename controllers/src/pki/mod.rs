@@ -6,7 +6,7 @@ mod authority;
 mod kubeconfig;
 mod leaf;
 
-pub use authority::Authority;
+pub use authority::{Authority, not_after};
 pub use kubeconfig::{Credentials, kubeconfig};
 pub use leaf::{Leaf, LeafSpec, Usage};
 

@@ -75,7 +75,7 @@ pub(crate) fn workloads(tenant: &Tenant, addresses: &Addresses, authorities: &st
     }
 }
 
-fn metadata(tenant: &Tenant, name: String, labels: BTreeMap<String, String>) -> ObjectMeta {
+pub(crate) fn metadata(tenant: &Tenant, name: String, labels: BTreeMap<String, String>) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),
         namespace: Some(tenant.namespace.clone()),

@@ -249,7 +249,10 @@ pub(crate) fn remember(ncp: &NestedControlPlane, names: &Names, observed: &Obser
     let etcd = old.etcd.unwrap_or_default();
     let mut members = etcd.members;
     let mut version = etcd.version;
-    for pod in observed.etcd_pods.iter().filter(|pod| ready(pod)) {
+    // Someone may scale the StatefulSet: what comes of that is no member.
+    let wanted: Vec<_> = (0..replicas(&ncp.spec)).map(|ordinal| names.member(ordinal)).collect();
+    let is_member = |pod: &&Pod| ready(pod) && wanted.contains(&pod.name_any());
+    for pod in observed.etcd_pods.iter().filter(is_member) {
         let (name, claim) = (pod.name_any(), names.claim_of(&pod.name_any()));
         let claim = observed.claims.iter().find(|live| live.name_any() == claim);
         if let Some(claim_uid) = claim.filter(|claim| older(claim, pod)).and_then(ResourceExt::uid)

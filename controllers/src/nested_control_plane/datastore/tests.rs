@@ -174,6 +174,8 @@ fn only_a_member_that_is_ready_on_its_claim_is_remembered() {
     let mut replaced = live(&[(0, "u0")]);
     replaced.claims[0].metadata.creation_timestamp = Some(serde_json::from_value(json!(LATER)).unwrap());
     assert_eq!(remembered(&new, &replaced).2, vec![]);
+    // Someone has scaled the StatefulSet up.
+    assert_eq!(remembered(&new, &live(&[(0, "u0"), (1, "u1")])).2, vec![one()]);
     // What is known is not overwritten by what took its place.
     let known = control_plane(1, &[0], json!({}));
     assert_eq!(

@@ -9,7 +9,7 @@ use super::{addresses::Addresses, names, observe::Secrets, validate::Tenant};
 use crate::calls::{CallError, Dependents};
 use crate::pki::{self, Authority, PemPair, PkiError};
 use capn_api::cluster_api::{CLUSTER_NAME_LABEL, SECRET_TYPE};
-use data::{files, pair};
+use data::{embedded, files, pair};
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::ResourceExt;
@@ -97,6 +97,26 @@ pub(crate) async fn authorities(
         etcd,
         proxy,
         service_account,
+    })
+}
+
+/// What is said of the first stored certificate that has ended; `None` while all are valid.
+pub(crate) fn expired(secrets: &Secrets, now: Timestamp) -> Option<String> {
+    let ends = |secret: &Secret| {
+        let files = secret.data.iter().flatten().filter(|(key, _)| key.ends_with(".crt"));
+        let stored = files.filter_map(|(_, value)| String::from_utf8(value.0.clone()).ok());
+        let inside = embedded(secret).map(|pair| pair.certificate);
+        stored.chain(inside).filter_map(|text| pki::not_after(&text)).min()
+    };
+    let (end, secret) = secrets
+        .all()
+        .into_iter()
+        .flatten()
+        .filter_map(|secret| Some((ends(secret)?, secret)))
+        .min_by_key(|(end, _)| *end)?;
+    (end <= now).then(|| {
+        let place = format!("{}/{}", secret.namespace().unwrap_or_default(), secret.name_any());
+        format!("a certificate in Secret {place} ended at {end:.0} and was not renewed: see the condition Available for the cause")
     })
 }
 

@@ -9,6 +9,7 @@ mod contract;
 mod datastore;
 mod deletion;
 mod endpoint;
+mod kept_alive;
 mod later;
 mod objects;
 mod ownership;
