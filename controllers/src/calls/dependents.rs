@@ -104,7 +104,10 @@ impl<'a> Dependents<'a> {
         }
         // Force takes fields back from whoever edited our object. Nothing is to be taken from an
         // object that somebody else creates in this moment.
-        let reply = match self.calls.apply(wanted, live.is_some()).await {
+        let mut bound = wanted.clone();
+        // With a UID, it is this very object that is written, or none: not one that took its place.
+        bound.meta_mut().uid = live.and_then(ResourceExt::uid);
+        let reply = match self.calls.apply(&bound, live.is_some()).await {
             Err(error) if live.is_none() && error.is_conflict() => return Err(self.name_taken("apply", key)),
             reply => reply?,
         };
