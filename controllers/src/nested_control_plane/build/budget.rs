@@ -22,6 +22,8 @@ pub(super) fn budget(tenant: &Tenant, component: &str) -> PodDisruptionBudget {
                 match_labels: Some(labels),
                 ..LabelSelector::default()
             }),
+            // A pod that does not serve must not hold up the drain of its node.
+            unhealthy_pod_eviction_policy: Some("AlwaysAllow".into()),
             ..PodDisruptionBudgetSpec::default()
         }),
         ..PodDisruptionBudget::default()

@@ -1,6 +1,6 @@
 //! What is made in the management cluster for a tenant, as it can be seen without nodes.
 
-use super::{pod_of, prepare_etcd, running};
+use super::{place_etcd, pod_of, prepare_etcd, running};
 use capn_api::{NestedControlPlane, cluster_api::BLOCK_MOVE_ANNOTATION};
 use capn_integration::{Manager, run};
 use k8s_openapi::api::{
@@ -10,7 +10,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, ResourceExt,
-    api::{Patch, PatchParams, PostParams},
+    api::{EvictParams, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
 
@@ -182,5 +182,30 @@ fn a_cluster_whose_name_is_too_long_is_told_how_long_it_may_be() {
         );
         world.delete::<NestedControlPlane>("tenant").await;
         world.wait_gone::<NestedControlPlane>("tenant").await;
+    });
+}
+
+#[test]
+fn a_pod_that_does_not_serve_holds_up_no_drain() {
+    run(async |world| {
+        let _manager = Manager::start(world).await;
+        world.cluster(json!({})).await;
+        world
+            .control_plane(json!({"datastore": {"etcd": {"replicas": 3}}}))
+            .await;
+        // Two of three members are broken: no more may be missing.
+        let budget = world
+            .wait_for::<PodDisruptionBudget>("tenant-etcd", "to be there", |_| true)
+            .await;
+        let status = json!({
+            "observedGeneration": budget.metadata.generation, "expectedPods": 3, "desiredHealthy": 2, "currentHealthy": 1,
+            "disruptionsAllowed": 0,
+        });
+        world.merge_status::<PodDisruptionBudget>("tenant-etcd", &status).await;
+        place_etcd(world, 1).await;
+        let status = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]});
+        world.merge_status::<Pod>("tenant-etcd-1", &status).await;
+        let pods = world.api::<Pod>();
+        pods.evict("tenant-etcd-1", &EvictParams::default()).await.unwrap();
     });
 }
