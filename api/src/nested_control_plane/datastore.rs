@@ -37,9 +37,11 @@ pub struct EtcdDatastore {
     /// its CPU request, rounded up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
-    /// Flags of etcd, over those that the controller sets.
+    /// Flags of etcd, over those that the controller sets. What says where its data and which its
+    /// members are cannot be set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
+    #[x_kube(validation = Rule::new("self.all(arg, !(arg.name in ['name', 'data-dir', 'wal-dir', 'config-file', 'force-new-cluster']) && !arg.name.startsWith('initial-') && !arg.name.startsWith('discovery'))").message("datastore.etcd.extraArgs cannot set name, data-dir, wal-dir, config-file, force-new-cluster, initial-* or discovery*: the controller keeps the data and the members by them"))]
     pub extra_args: Vec<Argument>,
 }
 

@@ -137,6 +137,7 @@ pub struct NestedControlPlaneSpec {
 
     /// Settings of kube-apiserver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("!has(self.extraArgs) || self.extraArgs.all(arg, arg.name != 'anonymous-auth' || arg.value in ['true', 'True', 'TRUE', 't', 'T', '1'])").message("apiServer.extraArgs cannot turn off anonymous-auth, because the kubelet's probes are anonymous: set authentication-config to a file with anonymous.conditions for the paths /livez and /readyz"))]
     pub api_server: Option<Component>,
 
     /// Settings of kube-controller-manager.
@@ -192,6 +193,7 @@ pub struct Endpoint {
     /// Name or address that is published instead of the Service's own; needed by NodePort.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("isIP(self) || (self.matches('^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$') && !self.matches('(^|[.])[0-9]+$'))").message("endpoint.host must be a DNS name such as api.example.com, or an IP address without brackets and port"))]
     pub host: Option<String>,
     /// Port that is published: the Service's port, or the node port with type NodePort. 6443 or,
     /// for NodePort, one that Kubernetes chooses by default.
@@ -205,6 +207,13 @@ pub struct Endpoint {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub load_balancer_class: Option<String>,
+    /// Address, at the published port, that Service `kubernetes` of the tenant leads to, so that
+    /// everything inside the tenant reaches the API server. By default the published address; if that
+    /// is a name, the load balancer's address, and without one the Service's own in this cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("isIP(self)").message("endpoint.advertiseAddress must be an IP address, such as 192.0.2.1: a name cannot stand there"))]
+    #[schemars(length(max = 45))]
+    pub advertise_address: Option<String>,
 }
 
 /// Type of the Service in front of the API server.
@@ -278,6 +287,7 @@ pub struct Certificates {
     /// Further names and addresses in the API server's certificate.
     #[serde(default, rename = "certSANs", skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 253)))]
+    #[x_kube(validation = Rule::new("self.all(name, isIP(name) || (name.matches('^([*][.])?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$') && !name.matches('(^|[.])[0-9]+$')))").message("certificates.certSANs must be DNS names such as api.example.com, or IP addresses without brackets and port"))]
     pub cert_sans: Vec<String>,
 }
 

@@ -1,8 +1,11 @@
 //! Where a tenant's Services are reached, told from the Services as they were applied.
 
 use super::validate::{Endpoint, Tenant};
+use crate::host::Host;
 use capn_api::{common::ApiEndpoint, nested_control_plane::EndpointType};
 use k8s_openapi::api::core::v1::Service;
+use kube::ResourceExt;
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, net::IpAddr};
 
 /// Addresses that certificates and pods need.
@@ -15,7 +18,7 @@ pub(crate) struct Addresses {
     /// What workers and people use; None while a load balancer has no address.
     pub(crate) published: Option<ApiEndpoint>,
     /// Every host under which the API server is reached.
-    pub(crate) hosts: BTreeSet<String>,
+    pub(crate) hosts: BTreeSet<Host>,
     /// Address and port that `default/kubernetes` of the tenant leads to.
     pub(crate) reached: (IpAddr, i32),
 }
@@ -23,16 +26,18 @@ pub(crate) struct Addresses {
 /// Reads the addresses; None while a Service has none, which no API server leaves so for long.
 pub(crate) fn addresses(tenant: &Tenant, api_server: &Service, etcd: &Service) -> Option<Addresses> {
     let cluster_ip = cluster_ip(api_server)?;
-    let balancer = ingress(api_server);
-    let published = published(&tenant.endpoint, api_server, cluster_ip, balancer.as_deref());
-    let mut hosts: BTreeSet<String> = published.iter().map(|endpoint| endpoint.host.clone()).collect();
-    hosts.insert(cluster_ip.to_string());
-    hosts.extend(balancer);
+    let balancers = ingress(api_server);
+    let published = published(&tenant.endpoint, api_server, cluster_ip, balancers.first());
+    let mut hosts = balancers.clone();
+    hosts.extend(
+        published
+            .iter()
+            .filter_map(|endpoint| endpoint.host.parse::<Host>().ok()),
+    );
+    hosts.insert(cluster_ip.into());
     hosts.extend(tenant.endpoint.host.clone());
-    let reached = published
-        .as_ref()
-        .and_then(|endpoint| Some((endpoint.host.parse().ok()?, endpoint.port)))
-        .unwrap_or((cluster_ip, tenant.endpoint.service_port));
+    hosts.extend(tenant.endpoint.advertise_address.map(Host::Address));
+    let reached = reached(&tenant.endpoint, published.as_ref(), &balancers, cluster_ip);
     Some(Addresses {
         etcd: self::cluster_ip(etcd)?,
         api_server: cluster_ip,
@@ -42,28 +47,38 @@ pub(crate) fn addresses(tenant: &Tenant, api_server: &Service, etcd: &Service) -
     })
 }
 
+/// A name cannot stand in an EndpointSlice: an address is needed beside it.
+fn reached(
+    endpoint: &Endpoint,
+    published: Option<&ApiEndpoint>,
+    balancers: &BTreeSet<Host>,
+    cluster_ip: IpAddr,
+) -> (IpAddr, i32) {
+    let port = published.map_or(endpoint.service_port, |published| published.port);
+    let published = published.and_then(|published| published.host.parse::<Host>().ok()?.address());
+    let balancer = || balancers.iter().find_map(Host::address);
+    match endpoint.advertise_address.or(published).or_else(balancer) {
+        Some(address) => (address, port),
+        None => (cluster_ip, endpoint.service_port),
+    }
+}
+
 fn published(
     endpoint: &Endpoint,
     service: &Service,
     cluster_ip: IpAddr,
-    balancer: Option<&str>,
+    balancer: Option<&Host>,
 ) -> Option<ApiEndpoint> {
     if let Some(fixed) = &endpoint.fixed {
         return Some(fixed.clone());
     }
-    let at = |host: &str, port| ApiEndpoint {
-        host: host.to_owned(),
-        port,
+    let (host, port) = match endpoint.type_ {
+        EndpointType::ClusterIP => (Some(Host::Address(cluster_ip)), endpoint.service_port),
+        EndpointType::NodePort => (None, node_port(service)?),
+        EndpointType::LoadBalancer => (balancer.cloned(), endpoint.service_port),
     };
-    let host = endpoint.host.as_deref();
-    match endpoint.type_ {
-        EndpointType::ClusterIP => {
-            let cluster_ip = cluster_ip.to_string();
-            Some(at(host.unwrap_or(&cluster_ip), endpoint.service_port))
-        }
-        EndpointType::NodePort => Some(at(host?, node_port(service)?)),
-        EndpointType::LoadBalancer => Some(at(host.or(balancer)?, endpoint.service_port)),
-    }
+    let host = endpoint.host.clone().or(host)?.to_string();
+    Some(ApiEndpoint { host, port })
 }
 
 fn cluster_ip(service: &Service) -> Option<IpAddr> {
@@ -74,14 +89,83 @@ fn node_port(service: &Service) -> Option<i32> {
     service.spec.as_ref()?.ports.as_ref()?.first()?.node_port
 }
 
-fn ingress(service: &Service) -> Option<String> {
-    let ingress = service
-        .status
-        .as_ref()?
-        .load_balancer
-        .as_ref()?
-        .ingress
-        .as_ref()?
-        .first()?;
-    ingress.ip.clone().or_else(|| ingress.hostname.clone())
+/// Addresses and names of the load balancer, in an order that does not depend on its own.
+fn ingress(service: &Service) -> BTreeSet<Host> {
+    let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let ingress = status.and_then(|balancer| balancer.ingress.as_ref());
+    ingress
+        .into_iter()
+        .flatten()
+        .flat_map(|ingress| [&ingress.ip, &ingress.hostname])
+        .filter_map(|host| host.as_deref()?.parse().ok())
+        .collect()
 }
+
+/// What the management cluster gave to the Services. It is stored, and asked for again when a Service
+/// has to be made anew: workers, kubeconfigs and pods hold it.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Given {
+    /// Cluster IP of the API server's Service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) api_server: Option<IpAddr>,
+    /// Node port of the API server's Service, with type NodePort.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) node_port: Option<i32>,
+    /// Cluster IP of etcd's Service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) etcd: Option<IpAddr>,
+}
+
+impl Given {
+    /// What these Services have.
+    pub(crate) fn to(endpoint: &Endpoint, api_server: Option<&Service>, etcd: Option<&Service>) -> Self {
+        let by_port = endpoint.type_ == EndpointType::NodePort;
+        Self {
+            api_server: api_server.and_then(cluster_ip),
+            node_port: api_server.and_then(node_port).filter(|_| by_port),
+            etcd: etcd.and_then(cluster_ip),
+        }
+    }
+
+    /// What to ask for, when these Services are there.
+    pub(crate) fn missing(self, api_server: Option<&Service>, etcd: Option<&Service>) -> Self {
+        Self {
+            api_server: self.api_server.filter(|_| api_server.is_none()),
+            node_port: self.node_port.filter(|_| api_server.is_none()),
+            etcd: self.etcd.filter(|_| etcd.is_none()),
+        }
+    }
+
+    /// Whether workers hold the address or the port of the API server's Service.
+    pub(crate) fn is_published(self, endpoint: &Endpoint) -> bool {
+        let Some(fixed) = &endpoint.fixed else { return false };
+        let host = fixed.host.parse::<Host>().ok().and_then(|host| host.address());
+        (host.is_some() && self.api_server == host)
+            || (endpoint.type_ == EndpointType::NodePort && self.node_port == Some(fixed.port))
+    }
+}
+
+/// What is said when workers hold an address that the API server's Service had, and has no longer.
+pub(crate) fn lost(tenant: &Tenant, stored: Given, api_server: &Service) -> Option<String> {
+    let fixed = tenant.endpoint.fixed.as_ref()?;
+    let has = Given::to(&tenant.endpoint, Some(api_server), None);
+    let by_port = has.node_port.is_some() && has.node_port != stored.node_port;
+    let (was, is) = if by_port && stored.node_port == Some(fixed.port) {
+        (stored.node_port?.to_string(), has.node_port?.to_string())
+    } else if has.api_server != stored.api_server
+        && stored.api_server == Some(fixed.host.parse::<Host>().ok()?.address()?)
+    {
+        (stored.api_server?.to_string(), has.api_server?.to_string())
+    } else {
+        return None;
+    };
+    let place = format!("{}/{}", tenant.namespace, api_server.name_any());
+    Some(format!(
+        "workers and kubeconfigs hold {}:{}, and Service {place} has {is} instead of {was}: delete the Service, and it is made again with {was} if that is free",
+        fixed.host, fixed.port
+    ))
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 //! what is no longer wanted.
 
 use super::build::{Applied, Network, Prepared, Workloads};
+use super::error::Error;
 use super::inputs::Inputs;
 use super::names::{DATASTORE_INITIALIZED_ANNOTATION, Names};
 use super::observe::{Observed, prepared};
@@ -14,7 +15,7 @@ use capn_api::{
     common::ApiEndpoint,
     nested_control_plane,
 };
-use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::{apps::v1::ControllerRevision, core::v1::Service};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use std::{
@@ -26,6 +27,7 @@ use tokio::try_join;
 /// Applies the first wave.
 pub(crate) async fn network(
     dependents: Dependents<'_>,
+    tenant: &Tenant,
     wanted: Network<Prepared>,
     live: &Observed,
     refused: &Refused,
@@ -39,8 +41,8 @@ pub(crate) async fn network(
         stage: _,
     } = wanted;
     let (api_server, etcd, etcd_peers, etcd_config) = try_join!(
-        apply_or_keep(dependents, &api_server, &services.api_server, refused),
-        apply_or_keep(dependents, &etcd, &services.etcd, refused),
+        api_server_service(dependents, tenant, api_server, &services.api_server, refused),
+        etcd_service(dependents, etcd, &services.etcd, refused),
         apply_or_keep(dependents, &etcd_peers, &services.etcd_peers, refused),
         dependents.apply(&etcd_config, live.etcd_config.as_ref()),
     )?;
@@ -89,13 +91,67 @@ pub(crate) async fn workloads(
 
 /// Writes that the management cluster refused while what was there before serves on.
 #[derive(Debug, Default)]
-pub(crate) struct Refused(Mutex<Vec<CallError>>);
+pub(crate) struct Refused(Mutex<Vec<Error>>);
 
 impl Refused {
     /// All of them.
-    pub(crate) fn into_errors(self) -> Vec<CallError> {
+    pub(crate) fn into_errors(self) -> Vec<Error> {
         self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn push(&self, error: Error) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(error);
+    }
+}
+
+/// Applies the API server's Service. Made anew, it asks for the address that it had. Where that cannot
+/// be had although workers hold it, the Service waits for it: with another one it would be of no use.
+async fn api_server_service(
+    dependents: Dependents<'_>,
+    tenant: &Tenant,
+    wanted: Service,
+    live: &Option<Service>,
+    refused: &Refused,
+) -> Result<Service, CallError> {
+    match apply_or_keep(dependents, &wanted, live, refused).await {
+        Err(error) if error.is_invalid() && tenant.endpoint.given.is_published(&tenant.endpoint) => {
+            let endpoint = tenant
+                .endpoint
+                .fixed
+                .iter()
+                .map(|at| format!("{}:{}", at.host, at.port));
+            refused.push(Error::EndpointLost(format!(
+                "workers and kubeconfigs hold {}, which Service {}/{} cannot have again: {error}",
+                endpoint.collect::<String>(),
+                tenant.namespace,
+                wanted.name_any(),
+            )));
+            Ok(wanted)
+        }
+        Err(error) if error.is_invalid() => dependents.apply(&anywhere(wanted), None).await,
+        applied => applied,
+    }
+}
+
+/// Applies etcd's Service, with the address that it had if that can be had.
+async fn etcd_service(
+    dependents: Dependents<'_>,
+    wanted: Service,
+    live: &Option<Service>,
+    refused: &Refused,
+) -> Result<Service, CallError> {
+    match apply_or_keep(dependents, &wanted, live, refused).await {
+        Err(error) if error.is_invalid() => dependents.apply(&anywhere(wanted), None).await,
+        applied => applied,
+    }
+}
+
+/// The same Service, whatever address it gets.
+fn anywhere(mut service: Service) -> Service {
+    if let Some(spec) = &mut service.spec {
+        spec.cluster_ip = None;
+    }
+    service
 }
 
 /// Applies an object. Where that is refused, the one that is there stays: a field that cannot be
@@ -108,7 +164,7 @@ async fn apply_or_keep<K: Object>(
 ) -> Result<K, CallError> {
     match (dependents.apply(wanted, live.as_ref()).await, live) {
         (Err(error), Some(live)) if error.is_invalid() || error.is_forbidden() => {
-            refused.0.lock().unwrap_or_else(PoisonError::into_inner).push(error);
+            refused.push(Error::Apply(error));
             Ok(live.clone())
         }
         (applied, _) => applied,

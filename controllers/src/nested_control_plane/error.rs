@@ -14,6 +14,8 @@ pub(crate) enum Error {
     Validate(#[from] ValidateError),
     #[error("{0}")]
     DatastoreLost(String),
+    #[error("{0}")]
+    EndpointLost(String),
     #[error(transparent)]
     Keys(#[from] KeysError),
     #[error(transparent)]
@@ -43,6 +45,23 @@ pub(crate) struct Verdict {
 }
 
 impl Error {
+    /// Which of several is told in the condition: the one with the lowest.
+    pub(crate) fn rank(&self) -> u8 {
+        match self {
+            Self::DatastoreLost(_) => 0,
+            Self::EndpointLost(_) => 1,
+            Self::Validate(_) => 2,
+            Self::Observe(_) | Self::Apply(_) => 3,
+            Self::Keys(_) => 4,
+            Self::Seed(_) => 5,
+        }
+    }
+
+    /// Whether nobody can work with the control plane, whatever its pods say.
+    pub(crate) fn is_outage(&self) -> bool {
+        matches!(self, Self::DatastoreLost(_) | Self::EndpointLost(_))
+    }
+
     pub(crate) fn verdict(&self) -> Verdict {
         let available = condition::AVAILABLE;
         let verdict = |reason, event, again, condition| Verdict {
@@ -62,6 +81,7 @@ impl Error {
                 Again::Steadily,
                 available,
             ),
+            Self::EndpointLost(_) => verdict("EndpointLost", Some(EventType::Warning), Again::Steadily, available),
             Self::Validate(_) => verdict(reason::INVALID, Some(EventType::Warning), Again::OnChange, available),
             Self::Apply(error) | Self::Keys(KeysError::Call(error)) if error.is_name_taken() => {
                 verdict(reason::NAME_TAKEN, Some(EventType::Warning), Again::Steadily, available)

@@ -1,6 +1,7 @@
 //! What a running control plane was last made from. It is kept in a ControllerRevision, so that it
 //! stays alive while its spec or its Cluster cannot be used. Pure.
 
+use super::addresses::Given;
 use super::build;
 use super::validate::{Tenant, ValidateError};
 use crate::checksum::checksum;
@@ -19,16 +20,20 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Inputs {
     spec: NestedControlPlaneSpec,
     cluster_network: ClusterNetwork,
+    /// What its Services had.
+    #[serde(default)]
+    pub(crate) addresses: Given,
 }
 
 impl Inputs {
     /// What the objects say now, but for the endpoint, which is never taken back.
-    pub(crate) fn of(ncp: &NestedControlPlane, cluster: &Cluster) -> Self {
+    pub(crate) fn of(ncp: &NestedControlPlane, cluster: &Cluster, addresses: Given) -> Self {
         let mut spec = ncp.spec.clone();
         spec.control_plane_endpoint = None;
         Self {
             spec,
             cluster_network: cluster.spec.cluster_network.clone(),
+            addresses,
         }
     }
 

@@ -23,7 +23,7 @@ use crate::controller::{Context, Scope, Unfinished, again, paused, reference};
 use crate::ownership::Owner;
 use crate::tenant::{Tenants, Written};
 use crate::workload_cluster::Access;
-use addresses::Addresses;
+use addresses::{Addresses, Given};
 use apply::Refused;
 use capn_api::{NestedControlPlane, cluster_api::Cluster, nested_control_plane};
 use error::{Again, Error};
@@ -229,7 +229,10 @@ impl Pass<'_> {
         let (mut tenant, invalid) = self.tenant(cluster, &observed)?;
         validate::validate_claims(&self.ncp, &observed)?;
         tenant.etcd.bootstrap = datastore.bootstrap();
-        let rollout = validate::rollout(&mut tenant, observed.control_plane.as_ref(), self.now);
+        let given = Inputs::stored(&observed.revisions).unwrap_or_default().addresses;
+        let services = &observed.services;
+        tenant.endpoint.given = given.missing(services.api_server.as_ref(), services.etcd.as_ref());
+        let rollout = validate::rollout(&mut tenant, &observed, self.now);
         let own = apply::Own {
             endpoint: None,
             datastore_initialized: !accepted && datastore::initialized(&self.ncp, Some(&observed)),
@@ -238,7 +241,7 @@ impl Pass<'_> {
         self.ncp = apply::own(calls, &self.ncp, names, &own).await.map_err(Error::Apply)?;
         let refused = Refused::default();
         let network = async {
-            apply::network(dependents, build::network(&tenant), &observed, &refused)
+            apply::network(dependents, &tenant, build::network(&tenant), &observed, &refused)
                 .await
                 .map_err(Error::Apply)
         };
@@ -290,19 +293,30 @@ impl Pass<'_> {
         };
         self.ncp = apply::own(calls, &self.ncp, names, &own).await.map_err(Error::Apply)?;
         let seeded = match &leaves {
-            Some(leaves) if serves => self.seed(&tenant, &addresses, &authorities, leaves).await,
+            Some(leaves) if serves && !refused.iter().any(Error::is_outage) => {
+                self.seed(&tenant, &addresses, &authorities, leaves).await
+            }
+        let mut refused = refused.into_errors();
+        refused.extend(addresses::lost(&tenant, given, &network.api_server).map(Error::EndpointLost));
             _ => Ok(None),
         };
         let fault = datastore.fault(&tenant.namespace).filter(|_| datastore.is_lost());
         let lost = fault.map(|(_, message)| Error::DatastoreLost(message));
         let invalid = invalid.or(overlap).map(Error::Validate);
-        let refused = refused.into_errors();
-        if tenant.has_run && invalid.is_none() && refused.is_empty() {
-            let inputs = Inputs::of(&self.ncp, cluster);
+        if addresses.published.is_some() && invalid.is_none() && refused.is_empty() {
+            let given = Given::to(&tenant.endpoint, Some(&network.api_server), Some(&network.etcd));
+            let inputs = Inputs::of(&self.ncp, cluster, given);
             let stored = apply::store(dependents, &tenant, &inputs, &observed.revisions);
             stored.await.map_err(Error::Apply)?;
         }
-        let soon = matches!(seeded, Ok(Some(Written::NotNow))).then(|| self.now + SignedDuration::from_secs(1));
+        let (seeded, unseeded) = match seeded {
+            Ok(seeded) => (seeded, None),
+            Err(error) => (None, Some(error)),
+        };
+        let errors = [lost, invalid, unissued.map(Error::Keys), unseeded];
+        let mut errors: Vec<_> = errors.into_iter().flatten().chain(refused).collect();
+        errors.sort_by_key(Error::rank);
+        let soon = matches!(seeded, Some(Written::NotNow)).then(|| self.now + SignedDuration::from_secs(1));
         Ok(Outcome::Applied {
             control_plane: workloads.control_plane.map(Box::new),
             published: addresses.published.is_some(),
@@ -310,21 +324,17 @@ impl Pass<'_> {
                 .into_iter()
                 .flatten()
                 .fold(leaves.map_or(Timestamp::MAX, |leaves| leaves.renewal), Timestamp::min),
-            seeded: matches!(seeded, Ok(Some(Written::Whole))),
-            errors: lost
-                .into_iter()
-                .chain(invalid)
-                .chain(refused.into_iter().map(Error::Apply))
-                .chain(unissued.map(Error::Keys))
-                .chain(seeded.err())
-                .collect(),
+            seeded: matches!(seeded, Some(Written::Whole)),
+            errors,
         })
     }
 
     /// The control plane that is wanted. What is wrong with it comes beside the one that was applied
     /// last, which is kept alive meanwhile.
     fn tenant(&self, cluster: &Cluster, observed: &Observed) -> Result<(Tenant, Option<ValidateError>), ValidateError> {
-        let used = Inputs::stored(&observed.revisions).and_then(|inputs| {
+        let in_use = datastore::initialized(&self.ncp, Some(observed));
+        let stored = Inputs::stored(&observed.revisions).filter(|_| in_use);
+        let used = stored.and_then(|inputs| {
             let (ncp, cluster) = inputs.applied_to(&self.ncp, cluster);
             validate::validate(&ncp, &cluster).ok()
         });

@@ -254,12 +254,8 @@ fn available(
     let serves = counts.ready > 0;
     if let Some(error) = outcome.errors().first() {
         // What works goes on working: only that something could not be done is said.
-        let lost = matches!(error, Error::DatastoreLost(_));
-        return new(
-            serves && initialized && !lost,
-            error.verdict().reason,
-            error.to_string(),
-        );
+        let holds = serves && initialized && !error.is_outage();
+        return new(holds, error.verdict().reason, error.to_string());
     }
     match outcome {
         Outcome::NoCluster => new(

@@ -21,6 +21,9 @@ impl Images {
 /// Oldest minor that is known to work.
 pub(crate) const OLDEST_MINOR: u64 = 33;
 
+/// Newest minor whose images and flags are known.
+pub(crate) const NEWEST_MINOR: u64 = 36;
+
 /// The images of a version.
 pub(crate) fn images(version: &Version) -> Images {
     match version.minor {

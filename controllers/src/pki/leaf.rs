@@ -2,6 +2,7 @@
 
 use super::authority::{Authority, BACKDATE, first_certificate};
 use super::{PemPair, PkiError, generate, issue, offset, read_key};
+use crate::host::Host;
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{CertificateParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, KeyUsagePurpose, SanType};
 use std::{collections::BTreeSet, net::IpAddr};
@@ -31,7 +32,7 @@ pub struct LeafSpec {
     /// What it may be used for.
     pub usage: Usage,
     /// DNS names and addresses.
-    pub names: BTreeSet<String>,
+    pub names: BTreeSet<Host>,
 }
 
 impl LeafSpec {
@@ -62,7 +63,7 @@ impl LeafSpec {
         params
             .distinguished_name
             .push(DnType::CommonName, DnValue::Utf8String(self.common_name.clone()));
-        params.subject_alt_names = self.names.iter().map(|name| san(name)).collect::<Result<_, _>>()?;
+        params.subject_alt_names = self.names.iter().map(san).collect::<Result<_, _>>()?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
         params.extended_key_usages = match self.usage {
             Usage::Server => vec![ExtendedKeyUsagePurpose::ServerAuth],
@@ -84,13 +85,14 @@ impl LeafSpec {
     }
 }
 
-fn san(name: &str) -> Result<SanType, PkiError> {
-    match name.parse::<IpAddr>() {
-        Ok(address) => Ok(SanType::IpAddress(address)),
-        Err(_) => name
+fn san(host: &Host) -> Result<SanType, PkiError> {
+    match host {
+        Host::Address(address) => Ok(SanType::IpAddress(*address)),
+        Host::Name(name) => name
+            .as_str()
             .try_into()
             .map(SanType::DnsName)
-            .map_err(|_| PkiError::Name(name.to_owned())),
+            .map_err(|_| PkiError::Name(name.clone())),
     }
 }
 
@@ -136,23 +138,19 @@ impl Leaf {
     }
 }
 
-fn names(x509: &X509Certificate<'_>) -> BTreeSet<String> {
+fn names(x509: &X509Certificate<'_>) -> BTreeSet<Host> {
     let Ok(Some(extension)) = x509.subject_alternative_name() else {
         return BTreeSet::new();
     };
-    extension
-        .value
-        .general_names
-        .iter()
-        .filter_map(|name| match name {
-            GeneralName::DNSName(name) => Some((*name).to_owned()),
-            GeneralName::IPAddress(octets) => match *octets {
-                [a, b, c, d] => Some(IpAddr::from([*a, *b, *c, *d]).to_string()),
-                _ => <[u8; 16]>::try_from(*octets)
-                    .ok()
-                    .map(|octets| IpAddr::from(octets).to_string()),
-            },
-            _ => None,
-        })
-        .collect()
+    let host = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => name.parse().ok(),
+        GeneralName::IPAddress(octets) => address(octets).map(Host::Address),
+        _ => None,
+    };
+    extension.value.general_names.iter().filter_map(host).collect()
+}
+
+fn address(octets: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).ok()
 }

@@ -19,7 +19,7 @@ fn server() -> LeafSpec {
         organization: None,
         usage: Usage::Server,
         names: ["10.95.0.1", "kubernetes.default.svc", "fd00::1"]
-            .map(String::from)
+            .map(|name| name.parse().unwrap())
             .into(),
     }
 }
@@ -45,7 +45,7 @@ fn a_leaf_is_replaced_when_a_name_the_user_or_the_authority_changed() {
     let pair = server().issue(&one, YEAR, now()).unwrap();
     assert_eq!(Leaf::read(&pair, &server(), &other), None);
     let mut more = server();
-    more.names.insert("api.example.com".into());
+    more.names.insert("api.example.com".parse().unwrap());
     assert_eq!(Leaf::read(&pair, &more, &one), None);
     let group = LeafSpec {
         organization: Some("system:masters"),

@@ -21,6 +21,19 @@ use std::{collections::BTreeMap, net::IpAddr};
 /// Stands for the authorities that the pods read only when they start.
 pub(super) const AUTHORITIES_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/authorities";
 
+/// Names of the volumes that are not a person's.
+pub(crate) const OWN_VOLUMES: [&str; 6] = [
+    "api-server",
+    "controller-manager",
+    "controller-manager-credentials",
+    "scheduler",
+    "scheduler-credentials",
+    "tmp",
+];
+
+/// How long an API server that is to end goes on to serve: until nobody is led to it any more.
+const SHUTDOWN_DELAY: &str = "5s";
+
 const PKI: &str = "/etc/kubernetes/pki";
 
 pub(super) fn deployment(tenant: &Tenant, addresses: &Addresses, authorities: &str) -> Deployment {
@@ -216,8 +229,8 @@ fn api_server_args(tenant: &Tenant, addresses: &Addresses) -> Args {
     let issuer = format!("https://kubernetes.default.svc.{}", tenant.network.domain);
     Args::default()
         .with("allow-privileged", "true")
-        .with("anonymous-auth", "true")
-        .with("authorization-mode", "Node,RBAC")
+        .with_unless("anonymous-auth", "true", &["authentication-config"])
+        .with_unless("authorization-mode", "Node,RBAC", &["authorization-config"])
         .with("client-ca-file", pki("ca.crt"))
         .with("enable-admission-plugins", "NodeRestriction")
         .with("enable-bootstrap-token-auth", "true")
@@ -246,9 +259,23 @@ fn api_server_args(tenant: &Tenant, addresses: &Addresses) -> Args {
         .with("service-account-key-file", pki("sa.pub"))
         .with("service-account-signing-key-file", pki("sa.key"))
         .with("service-cluster-ip-range", joined(&tenant.network.services))
+        .with("shutdown-delay-duration", SHUTDOWN_DELAY)
         .with("tls-cert-file", pki("apiserver.crt"))
         .with("tls-private-key-file", pki("apiserver.key"))
 }
+
+/// A signer of its own for one kind of certificate; the controller manager takes either these or one
+/// for all.
+const SIGNERS: [&str; 8] = [
+    "cluster-signing-kube-apiserver-client-cert-file",
+    "cluster-signing-kube-apiserver-client-key-file",
+    "cluster-signing-kubelet-client-cert-file",
+    "cluster-signing-kubelet-client-key-file",
+    "cluster-signing-kubelet-serving-cert-file",
+    "cluster-signing-kubelet-serving-key-file",
+    "cluster-signing-legacy-unknown-cert-file",
+    "cluster-signing-legacy-unknown-key-file",
+];
 
 fn controller_manager_args(tenant: &Tenant) -> Args {
     let pki = |file: &str| format!("{PKI}/{file}");
@@ -260,8 +287,8 @@ fn controller_manager_args(tenant: &Tenant) -> Args {
         .with("client-ca-file", pki("ca.crt"))
         .with("cluster-cidr", joined(&tenant.network.pods))
         .with("cluster-name", tenant.names.cluster())
-        .with("cluster-signing-cert-file", pki("ca.crt"))
-        .with("cluster-signing-key-file", pki("ca.key"))
+        .with_unless("cluster-signing-cert-file", pki("ca.crt"), &SIGNERS)
+        .with_unless("cluster-signing-key-file", pki("ca.key"), &SIGNERS)
         .with("controllers", "*,bootstrapsigner,tokencleaner")
         .with("kubeconfig", &kubeconfig)
         .electing()

@@ -8,6 +8,7 @@ mod inside;
 mod pod;
 mod services;
 
+pub(crate) use control_plane::OWN_VOLUMES;
 pub(crate) use inside::inside;
 
 use super::{addresses::Addresses, validate::Tenant};
@@ -84,3 +85,6 @@ pub(crate) fn metadata(tenant: &Tenant, name: String, labels: BTreeMap<String, S
         ..ObjectMeta::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,13 +87,36 @@ pub(super) fn net_bind_service() -> Capabilities {
     }
 }
 
-/// Flags in the order in which they were set; a person's replace those of the same name.
+/// Flags in the order in which they were set; a person's replace those of the same name, and those that
+/// a program does not take beside them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Args(Vec<(String, String)>);
+pub(super) struct Args(Vec<Arg>);
+
+#[derive(Clone, Debug)]
+struct Arg {
+    name: String,
+    value: String,
+    /// Flags of a person's that this one steps aside for.
+    yields_to: &'static [&'static str],
+}
 
 impl Args {
-    pub(super) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.0.push((name.into(), value.into()));
+    pub(super) fn with(self, name: &str, value: impl Into<String>) -> Self {
+        self.with_unless(name, value, &[])
+    }
+
+    /// A flag that steps aside when a person sets one of these, as kubeadm's does.
+    pub(super) fn with_unless(
+        mut self,
+        name: &str,
+        value: impl Into<String>,
+        yields_to: &'static [&'static str],
+    ) -> Self {
+        self.0.push(Arg {
+            name: name.into(),
+            value: value.into(),
+            yields_to,
+        });
         self
     }
 
@@ -107,8 +130,10 @@ impl Args {
     }
 
     fn merged(self, given: &[Argument]) -> Vec<String> {
-        let replaced = |name: &str| given.iter().any(|argument| argument.name == name);
-        let ours = self.0.into_iter().filter(|(name, _)| !replaced(name));
+        let is_given = |name: &str| given.iter().any(|argument| argument.name == name);
+        let ours = self.0.into_iter();
+        let ours = ours.filter(|arg| !is_given(&arg.name) && !arg.yields_to.iter().any(|name| is_given(name)));
+        let ours = ours.map(|arg| (arg.name, arg.value));
         let theirs = given
             .iter()
             .map(|argument| (argument.name.clone(), argument.value.clone()));

@@ -26,9 +26,10 @@ pub(super) fn api_server(tenant: &Tenant) -> Service {
         metadata,
         spec: Some(ServiceSpec {
             type_: Some(format!("{:?}", endpoint.type_)),
+            cluster_ip: endpoint.given.api_server.map(|address| address.to_string()),
             selector: Some(tenant.names.component(CONTROL_PLANE)),
             ports: Some(vec![ServicePort {
-                node_port: endpoint.node_port,
+                node_port: endpoint.node_port.or(endpoint.given.node_port),
                 ..port("https", endpoint.service_port, API_SERVER_PORT)
             }]),
             load_balancer_class: endpoint.load_balancer_class.clone().filter(|_| balanced),
@@ -46,6 +47,7 @@ pub(super) fn etcd(tenant: &Tenant) -> Service {
         metadata: metadata(tenant, tenant.names.etcd(), tenant.names.component(ETCD)),
         spec: Some(ServiceSpec {
             type_: Some("ClusterIP".into()),
+            cluster_ip: tenant.endpoint.given.etcd.map(|address| address.to_string()),
             selector: Some(tenant.names.component(ETCD)),
             ports: Some(vec![port("client", ETCD_CLIENT_PORT, ETCD_CLIENT_PORT)]),
             // A single member is worth trying before its probe; of several, a ready one is better.

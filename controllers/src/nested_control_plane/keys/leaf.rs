@@ -5,6 +5,7 @@ use super::{
     Authorities, KeysError,
     data::{bytes, embedded, files, pair},
 };
+use crate::host::Host;
 use crate::nested_control_plane::{addresses::Addresses, names::ETCD_MEMBERS, validate::Tenant};
 use crate::pki::{self, Authority, Credentials, Leaf, LeafSpec, PemPair, PkiError, Usage};
 use jiff::Timestamp;
@@ -171,23 +172,18 @@ fn serving(tenant: &Tenant, addresses: &Addresses) -> LeafSpec {
     let (service, namespace) = (tenant.names.api_server_service(), &tenant.namespace);
     let domain = &tenant.network.domain;
     let mut names = addresses.hosts.clone();
-    names.extend(
-        [
-            "localhost",
-            "127.0.0.1",
-            "kubernetes",
-            "kubernetes.default",
-            "kubernetes.default.svc",
-        ]
-        .map(Into::into),
-    );
-    names.insert(format!("kubernetes.default.svc.{domain}"));
-    names.insert(tenant.network.kubernetes.to_string());
-    names.extend([
-        service.clone(),
-        format!("{service}.{namespace}"),
-        format!("{service}.{namespace}.svc"),
-    ]);
+    names.extend(hosts(&[
+        "localhost",
+        "127.0.0.1",
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        &format!("kubernetes.default.svc.{domain}"),
+        &service,
+        &format!("{service}.{namespace}"),
+        &format!("{service}.{namespace}.svc"),
+    ]));
+    names.insert(tenant.network.kubernetes.into());
     names.extend(tenant.certificates.sans.iter().cloned());
     LeafSpec {
         common_name: "kube-apiserver".into(),
@@ -199,19 +195,23 @@ fn serving(tenant: &Tenant, addresses: &Addresses) -> LeafSpec {
 
 fn member(tenant: &Tenant, addresses: &Addresses) -> LeafSpec {
     let (service, namespace) = (tenant.names.etcd(), &tenant.namespace);
-    let mut names: BTreeSet<String> = (0..ETCD_MEMBERS)
-        .map(|ordinal| tenant.names.etcd_member(ordinal, namespace))
-        .collect();
-    names.extend([
-        "localhost".to_owned(),
-        "127.0.0.1".to_owned(),
-        addresses.etcd.to_string(),
-    ]);
-    names.insert(format!("{service}.{namespace}.svc"));
+    let members = (0..ETCD_MEMBERS).map(|ordinal| tenant.names.etcd_member(ordinal, namespace));
+    let mut names: BTreeSet<Host> = members.filter_map(|member| member.parse().ok()).collect();
+    names.extend(hosts(&[
+        "localhost",
+        "127.0.0.1",
+        &format!("{service}.{namespace}.svc"),
+    ]));
+    names.insert(addresses.etcd.into());
     LeafSpec {
         common_name: format!("{}-etcd", tenant.names.cluster()),
         organization: None,
         usage: Usage::Both,
         names,
     }
+}
+
+/// Names that are ours, and well written therefore.
+fn hosts(names: &[&str]) -> Vec<Host> {
+    names.iter().filter_map(|name| name.parse().ok()).collect()
 }

@@ -150,6 +150,92 @@ fn an_unknown_endpoint_type_is_told_the_three_that_there_are() {
 }
 
 #[test]
+fn a_host_is_a_name_or_an_address_and_nothing_around_it() {
+    run(async |world| {
+        let endpoint = |host: &str| json!({"endpoint": {"host": host}});
+        let sans = |host: &str| json!({"certificates": {"certSANs": ["ok.example.com", host]}});
+        let wrong = [
+            "[2001:db8::1]",
+            "api.example.com:443",
+            "https://a",
+            "a b",
+            "192.0.2.256",
+            "fe80::1%eth0",
+            "-a",
+        ];
+        let words: &[&str] = &["endpoint.host must be a DNS name"];
+        refused(world, &wrong.map(|host| (endpoint(host), words))).await;
+        refused(world, &[(endpoint("*.example.com"), words)]).await;
+        let words: &[&str] = &["certificates.certSANs must be DNS names"];
+        refused(world, &wrong.map(|host| (sans(host), words))).await;
+        let hosts = [
+            "api.example.com",
+            "API.Example.com",
+            "a",
+            "192.0.2.1",
+            "2001:db8:0:0:0:0:0:1",
+            "FD00::10",
+        ];
+        taken(world, &hosts.map(endpoint)).await;
+        taken(world, &hosts.map(sans)).await;
+        taken(world, &[sans("*.example.com")]).await;
+    });
+}
+
+#[test]
+fn flags_that_would_break_a_control_plane_are_refused() {
+    run(async |world| {
+        let arg = |name: &str, value: &str| json!([{"name": "v", "value": "2"}, {"name": name, "value": value}]);
+        let etcd = |name: &str| json!({"datastore": {"etcd": {"extraArgs": arg(name, "x")}}});
+        let words: &[&str] = &["the controller keeps the data and the members by them"];
+        let names = [
+            "name",
+            "data-dir",
+            "wal-dir",
+            "config-file",
+            "force-new-cluster",
+            "initial-cluster",
+            "initial-cluster-state",
+            "initial-cluster-token",
+            "initial-advertise-peer-urls",
+            "discovery",
+            "discovery-srv",
+        ];
+        refused(world, &names.map(|name| (etcd(name), words))).await;
+        taken(world, &[etcd("quota-backend-bytes")]).await;
+        let anonymous = |value: &str| json!({"apiServer": {"extraArgs": arg("anonymous-auth", value)}});
+        let words: &[&str] = &[
+            "apiServer.extraArgs cannot turn off anonymous-auth",
+            "authentication-config",
+        ];
+        refused(
+            world,
+            &["false", "False", "0", "f", ""].map(|value| (anonymous(value), words)),
+        )
+        .await;
+        taken(
+            world,
+            &[
+                anonymous("true"),
+                json!({"scheduler": {"extraArgs": arg("anonymous-auth", "false")}}),
+            ],
+        )
+        .await;
+    });
+}
+
+#[test]
+fn an_address_to_advertise_is_no_name() {
+    run(async |world| {
+        let words: &[&str] = &["endpoint.advertiseAddress must be an IP address"];
+        let spec = |address: &str| json!({"endpoint": {"advertiseAddress": address}});
+        let names = ["api.example.com", "192.0.2.1:6443", "192.0.2", "[2001:db8::1]"];
+        refused(world, &names.map(|name| (spec(name), words))).await;
+        taken(world, &[spec("192.0.2.1"), spec("2001:db8::1")]).await;
+    });
+}
+
+#[test]
 fn a_load_balancer_class_needs_a_load_balancer() {
     run(async |world| {
         let words: &[&str] = &["endpoint.loadBalancerClass needs endpoint.type LoadBalancer"];
@@ -291,7 +377,7 @@ fn everything() -> Value {
         "replicas": 3,
         "controlPlaneEndpoint": {"host": "api.example.com", "port": 443},
         "endpoint": {"type": "LoadBalancer", "host": "api.example.com", "port": 443, "annotations": {"a": "b"},
-            "loadBalancerClass": "example.com/lb"},
+            "loadBalancerClass": "example.com/lb", "advertiseAddress": "2001:db8::1"},
         "datastore": {"etcd": {"replicas": 3, "storage": {"size": "10Gi", "storageClassName": "fast"},
             "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain"},
             "image": "registry.example.com/etcd:v3", "resources": {"requests": {"cpu": "1"}},

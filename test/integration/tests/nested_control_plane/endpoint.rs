@@ -1,10 +1,16 @@
 //! Where the API server is reached, by every way to publish it.
 
-use super::text;
+use super::{Running, running, text};
 use capn_api::{NestedControlPlane, common::ApiEndpoint};
 use capn_integration::{Manager, World, run};
-use k8s_openapi::api::core::v1::{Secret, Service};
-use kube::api::{Patch, PatchParams};
+use k8s_openapi::api::{
+    apps::v1::{ControllerRevision, Deployment},
+    core::v1::{Secret, Service},
+};
+use kube::{
+    ResourceExt,
+    api::{Patch, PatchParams, PostParams},
+};
 use serde_json::{Value, json};
 
 async fn published(world: &World) -> ApiEndpoint {
@@ -178,5 +184,155 @@ fn a_wrong_network_of_the_cluster_is_told_and_heals_when_mended() {
         world.cluster(networks("10.243.0.0/16")).await;
         assert!(published(world).await.is_valid());
         let _: NestedControlPlane = world.ncp().await;
+    });
+}
+
+#[test]
+fn the_addresses_of_a_load_balancer_are_a_set() {
+    run(async |world| {
+        let manager = Manager::start(world).await;
+        world.cluster(json!({})).await;
+        world.control_plane(json!({"endpoint": {"type": "LoadBalancer"}})).await;
+        service(world).await;
+        let balance = async |ingress: Value| {
+            let status = json!({"loadBalancer": {"ingress": ingress}});
+            world.merge_status::<Service>("tenant-apiserver", &status).await;
+        };
+        balance(json!([{"ip": "192.0.2.2"}, {"ip": "192.0.2.1"}, {"hostname": "lb.example.com"}])).await;
+        assert_eq!(published(world).await, at("192.0.2.1", 6443));
+        let issued = async || text(&world.secret("tenant-apiserver").await, "apiserver.crt");
+        world
+            .wait_for::<Secret>("tenant-apiserver", "to be there", |_| true)
+            .await;
+        let before = issued().await;
+        balance(json!([{"hostname": "lb.example.com"}, {"ip": "192.0.2.1"}, {"ip": "192.0.2.2"}])).await;
+        manager.look_again(world).await;
+        assert_eq!(issued().await, before, "another order says nothing else");
+    });
+}
+
+/// Waits until what the Services have is stored.
+async fn stored(world: &World) {
+    world
+        .wait("what its Services have to be stored", async || {
+            (world.list::<ControllerRevision>().await.len() == 1).then_some(())
+        })
+        .await;
+}
+
+fn cluster_ip(service: &Service) -> String {
+    json!(service)["spec"]["clusterIP"].as_str().unwrap().to_owned()
+}
+
+/// Deletes a Service and returns the one that comes in its place.
+async fn made_again(world: &World, name: &str) -> Service {
+    let before = world.get::<Service>(name).await.unwrap();
+    world.delete::<Service>(name).await;
+    world
+        .wait_for::<Service>(name, "to be made again", |again| again.uid() != before.uid())
+        .await
+}
+
+#[test]
+fn a_service_that_is_deleted_comes_back_with_its_address_and_port() {
+    run(async |world| {
+        let endpoint = json!({"endpoint": {"type": "NodePort", "host": "192.0.2.1"}});
+        let running = running(world, json!({}), endpoint).await;
+        stored(world).await;
+        let pods = async || {
+            world
+                .get::<Deployment>("tenant-control-plane")
+                .await
+                .unwrap()
+                .metadata
+                .generation
+        };
+        let generation = pods().await;
+        for name in ["tenant-apiserver", "tenant-etcd"] {
+            let before = world.get::<Service>(name).await.unwrap();
+            let after = made_again(world, name).await;
+            assert_eq!(cluster_ip(&after), cluster_ip(&before));
+            let ports = |service: &Service| json!(service)["spec"]["ports"].clone();
+            assert_eq!(ports(&after), ports(&before));
+        }
+        running.manager.look_again(world).await;
+        assert_eq!(pods().await, generation, "no pod is restarted");
+        world.wait_condition("Available", "True").await;
+    });
+}
+
+/// Waits until it says that its endpoint is lost.
+async fn endpoint_lost(world: &World, words: &[&str]) {
+    let lost = async || {
+        let conditions = world.ncp().await.status.unwrap_or_default().conditions;
+        conditions.into_iter().find(|c| c.reason == "EndpointLost")
+    };
+    let lost = world.wait("it to say that its endpoint is lost", lost).await;
+    assert_eq!(json!(lost.status), json!("False"), "nobody can reach it");
+    for word in words {
+        assert!(lost.message.contains(word), "{word:?} is not in {}", lost.message);
+    }
+}
+
+/// A control plane without its manager and its Service, and the address that this had.
+async fn without_service(world: &World) -> (Running, Service) {
+    let running = running(world, json!({}), json!({})).await;
+    stored(world).await;
+    running.manager.kill();
+    let before = service(world).await;
+    world.delete::<Service>("tenant-apiserver").await;
+    (running, before)
+}
+
+async fn create(world: &World, service: Value) {
+    let service: Service = serde_json::from_value(service).unwrap();
+    world
+        .api::<Service>()
+        .create(&PostParams::default(), &service)
+        .await
+        .unwrap();
+}
+
+#[test]
+fn an_address_that_another_service_took_is_told_and_taken_back_once_it_is_free() {
+    run(async |world| {
+        let (_running, before) = without_service(world).await;
+        let address = cluster_ip(&before);
+        create(
+            world,
+            json!({"metadata": {"name": "thief"}, "spec": {"clusterIP": address, "ports": [{"port": 1}]}}),
+        )
+        .await;
+        let _manager = Manager::start(world).await;
+        endpoint_lost(world, &[&address, "tenant-apiserver", "already allocated"]).await;
+        assert!(world.get::<Service>("tenant-apiserver").await.is_none());
+        world.delete::<Secret>("tenant-scheduler").await;
+        world
+            .wait_for::<Secret>("tenant-scheduler", "to be issued again", |_| true)
+            .await;
+        world.delete::<Service>("thief").await;
+        assert_eq!(cluster_ip(&service(world).await), address);
+        world.wait_condition("Available", "True").await;
+    });
+}
+
+#[test]
+fn a_service_with_another_address_than_workers_hold_is_told() {
+    run(async |world| {
+        let (_running, before) = without_service(world).await;
+        let address = cluster_ip(&before);
+        let mut other = json!(before);
+        for field in ["resourceVersion", "uid", "managedFields", "creationTimestamp"] {
+            other["metadata"].as_object_mut().unwrap().remove(field);
+        }
+        for field in ["clusterIP", "clusterIPs"] {
+            other["spec"].as_object_mut().unwrap().remove(field);
+        }
+        create(world, other).await;
+        let _manager = Manager::start(world).await;
+        endpoint_lost(world, &[&address, "delete the Service"]).await;
+        let again = made_again(world, "tenant-apiserver").await;
+        assert_eq!(cluster_ip(&again), address);
+        world.wait_condition("Available", "True").await;
     });
 }

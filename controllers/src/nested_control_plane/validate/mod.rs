@@ -1,25 +1,30 @@
 //! Step 2: turns spec and Cluster into a `Tenant`, whose types cannot hold a wrong combination.
 //! No client. What the CRD refuses at `kubectl apply` is not checked again.
 
+mod error;
+mod network;
+
+pub(crate) use error::ValidateError;
+pub(crate) use network::{Network, validate_endpoint};
+
+use super::addresses::Given;
+use super::build;
 use super::datastore::{self, Bootstrap};
-use super::names::{LONGEST_CLUSTER_NAME, Names, ROLLOUT_ANNOTATION, UID_LABEL};
+use super::names::{LONGEST_CLUSTER_NAME, Names, ROLLOUT_ANNOTATION};
 use super::observe::Observed;
 use super::versions;
+use crate::host::Host;
 use capn_api::{
     NestedControlPlane,
-    cluster_api::{Cluster, NetworkRanges},
+    cluster_api::Cluster,
     common::ApiEndpoint,
     nested_control_plane::{
         Addon, Argument, Component, DEFAULT_IMAGE_REPOSITORY, DEFAULT_PORT, EndpointType, ExtraVolume, PodTemplate,
     },
 };
-use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
-    api::{
-        apps::v1::Deployment,
-        core::v1::{LocalObjectReference, ResourceRequirements},
-    },
+    api::core::v1::{LocalObjectReference, Pod, ResourceRequirements},
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::OwnerReference},
 };
 use kube::{Resource, ResourceExt};
@@ -55,32 +60,24 @@ pub(crate) struct Tenant {
     pub(crate) rollout_after: Option<Timestamp>,
 }
 
-/// Networks inside the tenant.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Network {
-    pub(crate) services: Vec<IpNet>,
-    pub(crate) pods: Vec<IpNet>,
-    pub(crate) domain: String,
-    /// Address of `default/kubernetes`: the first of the Services.
-    pub(crate) kubernetes: IpAddr,
-    /// Address of the DNS server: the tenth of the Services.
-    pub(crate) dns: IpAddr,
-}
-
 /// How the API server is published.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Endpoint {
     pub(crate) type_: EndpointType,
     /// Host that a person chose.
-    pub(crate) host: Option<String>,
+    pub(crate) host: Option<Host>,
     /// Port of the Service.
     pub(crate) service_port: i32,
     /// Node port that a person chose.
     pub(crate) node_port: Option<i32>,
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) load_balancer_class: Option<String>,
+    /// Where pods and nodes of the tenant reach the API server, if a person said so.
+    pub(crate) advertise_address: Option<IpAddr>,
     /// What workers hold already, or a person's own endpoint: it wins over everything.
     pub(crate) fixed: Option<ApiEndpoint>,
+    /// What Services that have to be made anew had before.
+    pub(crate) given: Given,
 }
 
 /// An etcd of the tenant's own.
@@ -116,66 +113,8 @@ pub(crate) struct Addons {
 pub(crate) struct Certificates {
     pub(crate) validity: SignedDuration,
     pub(crate) renew_before: Option<SignedDuration>,
-    pub(crate) sans: BTreeSet<String>,
+    pub(crate) sans: BTreeSet<Host>,
 }
-
-/// What is wrong, where, and what to write instead.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub(crate) enum ValidateError {
-    #[error("spec.version {0:?} is no version: write it like v1.36.3")]
-    Version(String),
-    #[error(
-        "spec.version {wanted} cannot be run: versions from v1.{oldest} on are supported",
-        oldest = versions::OLDEST_MINOR
-    )]
-    TooOld { wanted: String },
-    #[error("spec.version cannot go from {from} back to {to}: Kubernetes has no downgrade, set {from} or newer")]
-    Downgrade { from: String, to: String },
-    #[error("spec.version cannot go from {from} to {to} in one step: set v1.{next} first", next = .next)]
-    SkippedMinor { from: String, to: String, next: u64 },
-    #[error(
-        "the name of Cluster {0:?} is too long for its control plane: at most {LONGEST_CLUSTER_NAME} characters, create the Cluster under a shorter name"
-    )]
-    LongName(String),
-    #[error("Cluster spec.clusterNetwork.{field} has {value:?}, which is no network: write a CIDR such as {example}")]
-    Cidr {
-        field: &'static str,
-        value: String,
-        example: &'static str,
-    },
-    #[error("Cluster spec.clusterNetwork.services {0} is too small: write at least a /28 (IPv6: /124)")]
-    SmallServices(IpNet),
-    #[error(
-        "Cluster spec.clusterNetwork.pods {pods} and services {services} overlap: choose networks apart from each other, such as 10.243.0.0/16 and 10.95.0.0/16"
-    )]
-    NetworksOverlap { pods: IpNet, services: IpNet },
-    #[error(
-        "the endpoint's address {address} lies in the tenant's own {what} network {network}, where workers would not reach it: create the Cluster with another spec.clusterNetwork.{what}, such as {example}"
-    )]
-    EndpointOverlap {
-        address: IpAddr,
-        what: &'static str,
-        network: IpNet,
-        example: &'static str,
-    },
-    #[error(
-        "Cluster spec.clusterNetwork.{field} cannot change from {from} to {to}, because the Services, Nodes and certificates of the control plane that runs hold it: set it back, or create another Cluster"
-    )]
-    Changed {
-        field: &'static str,
-        from: String,
-        to: String,
-    },
-    #[error("{0}")]
-    Disputed(String),
-    #[error(
-        "PersistentVolumeClaim {claim} exists and does not belong to this control plane: delete it; or, to start with the data on it, set its label {UID_LABEL} to {uid}"
-    )]
-    ClaimTaken { claim: String, uid: String },
-}
-
-const SERVICES: &str = "10.95.0.0/16";
-const PODS: &str = "10.243.0.0/16";
 
 /// Checks a NestedControlPlane and its Cluster.
 pub(crate) fn validate(ncp: &NestedControlPlane, cluster: &Cluster) -> Result<Tenant, ValidateError> {
@@ -183,6 +122,9 @@ pub(crate) fn validate(ncp: &NestedControlPlane, cluster: &Cluster) -> Result<Te
     let cluster_name = cluster.name_any();
     if cluster_name.len() > LONGEST_CLUSTER_NAME {
         return Err(ValidateError::LongName(cluster_name));
+    }
+    if !names_services(&cluster_name) {
+        return Err(ValidateError::ClusterName(cluster_name));
     }
     let version = version(ncp)?;
     let repository = spec
@@ -215,6 +157,14 @@ pub(crate) fn validate(ncp: &NestedControlPlane, cluster: &Cluster) -> Result<Te
     };
     let certificates = spec.certificates.clone().unwrap_or_default();
     let signed = |duration: kube::core::Duration| SignedDuration::try_from(std::time::Duration::from(duration)).ok();
+    let api_server = component(&spec.api_server, "kube-apiserver");
+    let controller_manager = component(&spec.controller_manager, "kube-controller-manager");
+    let scheduler = component(&spec.scheduler, "kube-scheduler");
+    volumes([
+        ("apiServer", &api_server),
+        ("controllerManager", &controller_manager),
+        ("scheduler", &scheduler),
+    ])?;
     Ok(Tenant {
         namespace: ncp.namespace().unwrap_or_default(),
         names: Names::new(&cluster_name, &ncp.uid().unwrap_or_default()),
@@ -222,8 +172,8 @@ pub(crate) fn validate(ncp: &NestedControlPlane, cluster: &Cluster) -> Result<Te
         replicas: spec.replicas.max(1),
         initialized: initialized(ncp),
         has_run: initialized(ncp) || datastore::initialized(ncp, None),
-        network: network(cluster)?,
-        endpoint: endpoint(ncp, cluster),
+        network: network::network(cluster)?,
+        endpoint: endpoint(ncp, cluster)?,
         etcd: Etcd {
             replicas: etcd.replicas,
             size: storage.size.unwrap_or_else(|| Quantity("5Gi".into())),
@@ -237,9 +187,9 @@ pub(crate) fn validate(ncp: &NestedControlPlane, cluster: &Cluster) -> Result<Te
                 volumes: Vec::new(),
             },
         },
-        api_server: component(&spec.api_server, "kube-apiserver"),
-        controller_manager: component(&spec.controller_manager, "kube-controller-manager"),
-        scheduler: component(&spec.scheduler, "kube-scheduler"),
+        api_server,
+        controller_manager,
+        scheduler,
         addons: Addons {
             core_dns: addon(addons.core_dns, image(core_dns, images.core_dns)),
             kube_proxy: addon(addons.kube_proxy, image("kube-proxy", &versions::tag(&version))),
@@ -252,7 +202,11 @@ pub(crate) fn validate(ncp: &NestedControlPlane, cluster: &Cluster) -> Result<Te
                 .and_then(signed)
                 .unwrap_or(SignedDuration::from_hours(8760)),
             renew_before: certificates.renew_before.and_then(signed),
-            sans: certificates.cert_sans.into_iter().collect(),
+            sans: certificates
+                .cert_sans
+                .iter()
+                .map(|name| host("certificates.certSANs", name))
+                .collect::<Result<_, _>>()?,
         },
         rollout_after: spec
             .rollout
@@ -283,33 +237,22 @@ pub(crate) fn validate_claims(ncp: &NestedControlPlane, live: &Observed) -> Resu
     }
 }
 
-/// Keeps a rollout that lies ahead from happening now: the pods stay as they are until its time,
-/// which is returned.
-pub(crate) fn rollout(tenant: &mut Tenant, live: Option<&Deployment>, now: Timestamp) -> Option<Timestamp> {
-    let ahead = tenant.rollout_after.filter(|after| *after > now)?;
-    let stored = live.and_then(|live| {
+/// Decides whether pods are rolled because of `rollout.after`: only those that are older, and not before
+/// its time, which is returned when it lies ahead. Taking it back changes nothing.
+pub(crate) fn rollout(tenant: &mut Tenant, live: &Observed, now: Timestamp) -> Option<Timestamp> {
+    let done = live.control_plane.as_ref().and_then(|live| {
         let metadata = live.spec.as_ref()?.template.metadata.as_ref()?;
         metadata.annotations.as_ref()?.get(ROLLOUT_ANNOTATION)?.parse().ok()
     });
-    tenant.rollout_after = stored;
-    Some(ahead)
-}
-
-/// Checks that workers can tell the endpoint from their own networks.
-pub(crate) fn validate_endpoint(network: &Network, address: Option<IpAddr>) -> Result<(), ValidateError> {
-    let Some(address) = address else { return Ok(()) };
-    let parts = [("services", &network.services, SERVICES), ("pods", &network.pods, PODS)];
-    for (what, networks, example) in parts {
-        if let Some(network) = networks.iter().find(|network| network.contains(&address)) {
-            return Err(ValidateError::EndpointOverlap {
-                address,
-                what,
-                network: *network,
-                example,
-            });
-        }
+    let wanted = std::mem::replace(&mut tenant.rollout_after, done)?;
+    if wanted > now {
+        return Some(wanted);
     }
-    Ok(())
+    let older = |pod: &Pod| pod.creation_timestamp().is_some_and(|created| created.0 < wanted);
+    if done.is_none_or(|done| done < wanted) && live.pods.iter().any(older) {
+        tenant.rollout_after = Some(wanted);
+    }
+    None
 }
 
 fn version(ncp: &NestedControlPlane) -> Result<Version, ValidateError> {
@@ -337,10 +280,59 @@ fn version(ncp: &NestedControlPlane) -> Result<Version, ValidateError> {
             });
         }
     }
+    if wanted.minor > versions::NEWEST_MINOR {
+        return Err(ValidateError::TooNew {
+            wanted: versions::display(&wanted),
+        });
+    }
     Ok(wanted)
 }
 
-fn endpoint(ncp: &NestedControlPlane, cluster: &Cluster) -> Endpoint {
+/// What begins the names of Services has to begin with a letter and hold no dot (RFC 1035).
+fn names_services(cluster_name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    cluster_name.starts_with(|first: char| first.is_ascii_lowercase()) && cluster_name.bytes().all(inner)
+}
+
+fn host(field: &'static str, text: &str) -> Result<Host, ValidateError> {
+    text.parse().map_err(|source| ValidateError::Host { field, source })
+}
+
+/// One pod holds all components: volumes of one name are one volume.
+fn volumes(parts: [(&'static str, &Part); 3]) -> Result<(), ValidateError> {
+    let all = || {
+        parts
+            .iter()
+            .flat_map(|(component, part)| part.volumes.iter().map(|volume| (*component, volume)))
+    };
+    for (one, volume) in all() {
+        if build::OWN_VOLUMES.contains(&volume.name.as_str()) {
+            return Err(ValidateError::VolumeReserved {
+                name: volume.name.clone(),
+                component: one,
+            });
+        }
+        let differs = |other: &ExtraVolume| other.name == volume.name && !same_source(other, volume);
+        if let Some((other, _)) = all().find(|(_, other)| differs(other)) {
+            return Err(ValidateError::VolumesDiffer {
+                name: volume.name.clone(),
+                one,
+                other,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn same_source(one: &ExtraVolume, other: &ExtraVolume) -> bool {
+    one.config_map == other.config_map
+        && one.secret == other.secret
+        && one.empty_dir == other.empty_dir
+        && one.persistent_volume_claim == other.persistent_volume_claim
+        && one.projected == other.projected
+}
+
+fn endpoint(ncp: &NestedControlPlane, cluster: &Cluster) -> Result<Endpoint, ValidateError> {
     let given = ncp.spec.endpoint.clone().unwrap_or_default();
     let persons = cluster
         .spec
@@ -353,9 +345,9 @@ fn endpoint(ncp: &NestedControlPlane, cluster: &Cluster) -> Endpoint {
         .or(cluster.spec.cluster_network.api_server_port)
         .unwrap_or(DEFAULT_PORT);
     let node_port = (given.type_ == EndpointType::NodePort).then_some(given.port).flatten();
-    Endpoint {
+    Ok(Endpoint {
         type_: given.type_,
-        host: given.host,
+        host: given.host.map(|name| host("spec.endpoint.host", &name)).transpose()?,
         service_port: match (given.type_, &fixed) {
             (EndpointType::NodePort, _) => DEFAULT_PORT,
             (_, Some(fixed)) => fixed.port,
@@ -364,62 +356,11 @@ fn endpoint(ncp: &NestedControlPlane, cluster: &Cluster) -> Endpoint {
         node_port,
         annotations: given.annotations,
         load_balancer_class: given.load_balancer_class,
+        advertise_address: given.advertise_address.and_then(|address| address.parse().ok()),
         fixed,
-    }
-}
-
-fn network(cluster: &Cluster) -> Result<Network, ValidateError> {
-    let network = &cluster.spec.cluster_network;
-    let services = cidrs("services", network.services.as_ref(), SERVICES)?;
-    let pods = cidrs("pods", network.pods.as_ref(), PODS)?;
-    for pods in &pods {
-        if let Some(services) = services.iter().find(|services| overlap(services, pods)) {
-            return Err(ValidateError::NetworksOverlap {
-                pods: *pods,
-                services: *services,
-            });
-        }
-    }
-    let first = services.first().copied().ok_or(ValidateError::Cidr {
-        field: "services",
-        value: String::new(),
-        example: SERVICES,
-    })?;
-    let nth = |n: u32| match first.network() {
-        IpAddr::V4(base) => u32::from(base).checked_add(n).map(|ip| IpAddr::V4(ip.into())),
-        IpAddr::V6(base) => u128::from(base).checked_add(n.into()).map(|ip| IpAddr::V6(ip.into())),
-    };
-    let nth = |n| {
-        nth(n)
-            .filter(|ip| first.contains(ip))
-            .ok_or(ValidateError::SmallServices(first))
-    };
-    Ok(Network {
-        domain: network.service_domain.clone().unwrap_or_else(|| "cluster.local".into()),
-        kubernetes: nth(1)?,
-        dns: nth(10)?,
-        services,
-        pods,
+        given: Given::default(),
     })
 }
 
-fn cidrs(
-    field: &'static str,
-    ranges: Option<&NetworkRanges>,
-    example: &'static str,
-) -> Result<Vec<IpNet>, ValidateError> {
-    let given = ranges.map(|ranges| ranges.cidr_blocks.clone()).unwrap_or_default();
-    let given = if given.is_empty() {
-        vec![example.to_owned()]
-    } else {
-        given
-    };
-    given
-        .into_iter()
-        .map(|value| value.parse().map_err(|_| ValidateError::Cidr { field, value, example }))
-        .collect()
-}
-
-fn overlap(a: &IpNet, b: &IpNet) -> bool {
-    a.contains(&b.network()) || b.contains(&a.network())
-}
+#[cfg(test)]
+mod tests;
