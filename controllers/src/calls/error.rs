@@ -93,7 +93,7 @@ fn unreachable(error: &(dyn StdError + 'static)) -> String {
     let (mut next, mut last) = (Some(error), String::new());
     while let Some(error) = next {
         if error.is::<http_body_util::LengthLimitError>() {
-            return "its answer is too long".into();
+            return "its answer is longer than 4 MiB".into();
         }
         last = error.to_string();
         if last.contains("dns error") {

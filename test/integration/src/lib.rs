@@ -33,6 +33,6 @@ pub use kubevirt::KubeVirt;
 pub use manager::{Manager, Options};
 pub use proxy::{Fault, FaultyProxy};
 pub use snapshot::{difference, snapshot};
-pub use tenant::{Mishap, TenantApiServer};
+pub use tenant::{Manner, Mishap, TenantApiServer};
 pub use trial::{at_rest, each_write};
 pub use world::{Object, World, run, run_without};

@@ -144,6 +144,11 @@ impl Manager {
         self.process.kill();
     }
 
+    /// The most memory that it has held so far, in MiB.
+    pub fn most_memory(&self) -> u64 {
+        self.process.most_memory()
+    }
+
     /// Asks it to end, and waits until it has.
     pub fn terminate(&self) -> ExitStatus {
         self.process.terminate()

@@ -75,6 +75,15 @@ impl Process {
         self.child.lock().expect("child").try_wait().expect("child")
     }
 
+    /// The most memory that it has held so far, in MiB.
+    pub(crate) fn most_memory(&self) -> u64 {
+        let id = self.child.lock().expect("child").id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("the process has ended");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kib.expect("Linux says VmHWM") / 1024
+    }
+
     /// Ends it at once, as a crash would.
     pub(crate) fn kill(&self) {
         let mut child = self.child.lock().expect("child");

@@ -3,10 +3,11 @@
 //! what it is told to, unchecked.
 
 use crate::{World, certificates::Pair, tls, world::CLUSTER};
+use futures::StreamExt;
 use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::{
-    body::{Bytes, Incoming},
+    body::{Bytes, Frame, Incoming},
     server::conn::http1,
     service::service_fn,
 };
@@ -35,6 +36,21 @@ struct Stored {
     writes: AtomicU32,
     /// Number of the write that ends in another way, and how.
     mishap: Option<(u32, Mishap)>,
+    manner: Mutex<Manner>,
+}
+
+/// How everything is answered.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Manner {
+    /// As an API server does.
+    #[default]
+    Kind,
+    /// With a body that has no end.
+    Endless,
+    /// With an error that has this many bytes, and characters that a terminal obeys.
+    Wordy(usize),
+    /// Never.
+    Silent,
 }
 
 /// How a write ends.
@@ -67,8 +83,13 @@ impl TenantApiServer {
 
     /// The same; one write, by its number, ends in another way.
     pub async fn start_with(world: &World, mishap: Option<(u32, Mishap)>) -> Self {
+        Self::start_of(world, CLUSTER, mishap).await
+    }
+
+    /// The same, for a Cluster of another name.
+    pub async fn start_of(world: &World, cluster: &str, mishap: Option<(u32, Mishap)>) -> Self {
         let service = world
-            .wait_for::<Service>(&format!("{CLUSTER}-apiserver"), "with an address", |service| {
+            .wait_for::<Service>(&format!("{cluster}-apiserver"), "with an address", |service| {
                 service.spec.as_ref().is_some_and(|spec| spec.cluster_ip.is_some())
             })
             .await;
@@ -77,11 +98,11 @@ impl TenantApiServer {
             spec.cluster_ip.unwrap_or_default(),
             spec.ports.unwrap_or_default()[0].port,
         );
-        let leaf = format!("{CLUSTER}-apiserver");
+        let leaf = format!("{cluster}-apiserver");
         let secret = world
             .wait_for::<Secret>(&leaf, "with a certificate", |s| text(s, "apiserver.crt").is_some())
             .await;
-        let ca = world.secret(&format!("{CLUSTER}-ca")).await;
+        let ca = world.secret(&format!("{cluster}-ca")).await;
         let pair = Pair {
             certificate: text(&secret, "apiserver.crt").expect("just seen"),
             key: text(&secret, "apiserver.key").expect("a key beside its certificate"),
@@ -142,6 +163,11 @@ impl TenantApiServer {
         Self { store, task }
     }
 
+    /// Answers in this manner from now on.
+    pub fn behave(&self, manner: Manner) {
+        *self.store.manner.lock().expect("manner") = manner;
+    }
+
     /// Stores a Node, as its kubelet does when it registers.
     pub fn register(&self, name: &str, spec: Value) {
         let path = format!("/api/v1/nodes/{name}");
@@ -166,7 +192,34 @@ impl TenantApiServer {
     }
 }
 
-async fn answer(store: Store, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+type Body = BoxBody<Bytes, Infallible>;
+
+async fn answer(store: Store, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    let manner = *store.manner.lock().expect("manner");
+    let (status, body) = match manner {
+        Manner::Kind => return kind(store, request).await,
+        Manner::Endless => (StatusCode::OK, endless()),
+        Manner::Wordy(length) => {
+            let (status, mut value) = failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "");
+            value["message"] = json!(format!("\u{1b}[31mred{}", "words ".repeat(length / 6)));
+            (status, Full::from(value.to_string()).boxed())
+        }
+        Manner::Silent => std::future::pending().await,
+    };
+    let response = Response::builder()
+        .status(status)
+        .header("content-type", "application/json");
+    Ok(response.body(body).expect("a response"))
+}
+
+fn endless() -> Body {
+    const PIECE: Bytes = Bytes::from_static(&[b' '; 65536]);
+    let begin = futures::stream::iter([Bytes::from_static(b"{\"kind\": \"")]);
+    let pieces = begin.chain(futures::stream::repeat(PIECE));
+    BodyExt::boxed(StreamBody::new(pieces.map(|piece| Ok(Frame::data(piece)))))
+}
+
+async fn kind(store: Store, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let (method, mut path) = (request.method().clone(), request.uri().path().to_owned());
     let merges = request
         .headers()
@@ -201,7 +254,9 @@ async fn answer(store: Store, request: Request<Incoming>) -> Result<Response<Ful
     let response = Response::builder()
         .status(status)
         .header("content-type", "application/json");
-    Ok(response.body(Full::from(value.to_string())).expect("a response"))
+    Ok(response
+        .body(Full::from(value.to_string()).boxed())
+        .expect("a response"))
 }
 
 /// What a request does to the objects, and its answer.

@@ -366,10 +366,15 @@ impl World {
 
     /// Creates the Cluster `tenant` with these fields of its spec.
     pub async fn cluster(&self, spec: Value) -> Cluster {
+        self.cluster_of(CLUSTER, spec).await
+    }
+
+    /// The same under another name.
+    pub async fn cluster_of(&self, name: &str, spec: Value) -> Cluster {
         let mut object = json!({
-            "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster", "metadata": {"name": CLUSTER},
+            "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster", "metadata": {"name": name},
             "spec": {"controlPlaneRef": {
-                "apiGroup": "controlplane.cluster.x-k8s.io", "kind": "NestedControlPlane", "name": CLUSTER,
+                "apiGroup": "controlplane.cluster.x-k8s.io", "kind": "NestedControlPlane", "name": name,
             }},
         });
         for (key, value) in spec.as_object().expect("an object") {
@@ -381,11 +386,17 @@ impl World {
     /// Creates the NestedControlPlane `tenant` of that Cluster, owned by it as Cluster API's core
     /// would have it.
     pub async fn control_plane(&self, spec: Value) -> NestedControlPlane {
-        let cluster = self.get::<Cluster>(CLUSTER).await.expect("create the Cluster first");
+        self.control_plane_of(CLUSTER, spec).await
+    }
+
+    /// The same under another name.
+    pub async fn control_plane_of(&self, name: &str, spec: Value) -> NestedControlPlane {
+        let cluster = self.get::<Cluster>(name).await.expect("create the Cluster first");
         let mut object = control_plane(spec);
-        object["metadata"]["labels"] = json!({"cluster.x-k8s.io/cluster-name": CLUSTER});
+        object["metadata"]["name"] = json!(name);
+        object["metadata"]["labels"] = json!({"cluster.x-k8s.io/cluster-name": name});
         object["metadata"]["ownerReferences"] = json!([{
-            "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster", "name": CLUSTER,
+            "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster", "name": name,
             "uid": cluster.uid(), "controller": true, "blockOwnerDeletion": true,
         }]);
         serde_json::from_value(self.apply(&object).await).expect("a NestedControlPlane")

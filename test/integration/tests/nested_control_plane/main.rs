@@ -9,6 +9,7 @@ mod contract;
 mod datastore;
 mod deletion;
 mod endpoint;
+mod hostile;
 mod kept_alive;
 mod later;
 mod objects;

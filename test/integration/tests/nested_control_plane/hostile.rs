@@ -1,0 +1,98 @@
+//! Tenants whose API servers answer too much, too long or not at all hold up themselves alone.
+
+use capn_api::{Condition, NestedControlPlane};
+use capn_integration::{Kubelet, Manager, Manner, Options, TenantApiServer, World, run};
+use k8s_openapi::api::core::v1::Service;
+use serde_json::json;
+
+/// As many as a manager makes passes at once.
+const SLOTS: usize = 16;
+
+async fn named(world: &World, name: &str) {
+    world.cluster_of(name, json!({})).await;
+    world.control_plane_of(name, json!({})).await;
+}
+
+/// Waits for a condition `Available` with this reason.
+async fn says(world: &World, name: &str, reason: &str) -> Condition {
+    let find = async || {
+        let ncp = world.get::<NestedControlPlane>(name).await?;
+        let available = |c: &Condition| c.type_ == "Available" && c.reason == reason;
+        ncp.status?.conditions.into_iter().find(available)
+    };
+    world.wait(&format!("{name} to say {reason}"), find).await
+}
+
+/// A control plane whose API server answers so from its first request on, and its manager.
+async fn answering(world: &World, manner: Manner) -> (Manager, TenantApiServer, Kubelet) {
+    let manager = Manager::start(world).await;
+    world.tenant().await;
+    let tenant = TenantApiServer::start(world).await;
+    tenant.behave(manner);
+    (manager, tenant, Kubelet::start(world))
+}
+
+#[test]
+fn an_answer_without_an_end_costs_nobody_memory_and_no_other_tenant_its_service() {
+    run(async |world| {
+        let (manager, tenant, _kubelet) = answering(world, Manner::Endless).await;
+        let told = says(world, "tenant", "TenantNotPrepared").await;
+        assert!(told.message.contains("longer than 4 MiB"), "{told:?}");
+        named(world, "fresh").await;
+        world
+            .wait_for::<Service>("fresh-apiserver", "to be made", |_| true)
+            .await;
+        manager.look_again(world).await;
+        let most = manager.most_memory();
+        assert!(most < 60, "the manager held {most} MiB");
+        tenant.behave(Manner::Kind);
+        says(world, "tenant", "Available").await;
+    });
+}
+
+#[test]
+fn the_words_of_an_error_are_bounded_and_cannot_paint_a_terminal() {
+    run(async |world| {
+        let (manager, tenant, _kubelet) = answering(world, Manner::Wordy(40_000)).await;
+        let told = says(world, "tenant", "TenantNotPrepared").await;
+        assert!(told.message.len() < 2048, "{} bytes", told.message.len());
+        assert!(!told.message.chars().any(char::is_control), "{told:?}");
+        assert!(told.message.contains("words words"), "{told:?}");
+        assert!(
+            manager.log().lines().all(|line| line.len() < 4096),
+            "the log has the whole of it"
+        );
+        tenant.behave(Manner::Kind);
+        says(world, "tenant", "Available").await;
+    });
+}
+
+#[test]
+fn silent_tenants_in_every_slot_do_not_keep_a_new_one_from_its_service() {
+    run(async |world| {
+        let mut args = Options::default().args;
+        args.push("--max-starting=100".into());
+        let options = Options {
+            args,
+            ..Options::default()
+        };
+        let _manager = Manager::start_with(world, options).await;
+        let mut tenants = Vec::new();
+        for number in 0..SLOTS {
+            named(world, &format!("silent-{number}")).await;
+        }
+        for number in 0..SLOTS {
+            let tenant = TenantApiServer::start_of(world, &format!("silent-{number}"), None).await;
+            tenant.behave(Manner::Silent);
+            tenants.push(tenant);
+        }
+        let _kubelet = Kubelet::start(world);
+        says(world, "silent-0", "TenantNotPrepared").await;
+        named(world, "fresh").await;
+        world
+            .wait_for::<Service>("fresh-apiserver", "to be made", |_| true)
+            .await;
+        tenants[0].behave(Manner::Kind);
+        says(world, "silent-0", "Available").await;
+    });
+}
