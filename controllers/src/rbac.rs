@@ -53,6 +53,7 @@ const NESTED: &[Rule] = &[
         &["create", "delete", "get", "list", "patch"],
     ),
     ("storage.k8s.io", &["storageclasses"], &["get"]),
+    ("", &["events"], &["list"]),
     ("events.k8s.io", &["events"], &["create", "patch"]),
 ];
 

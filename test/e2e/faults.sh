@@ -2,7 +2,7 @@
 # cause is mended. Every fault has a control plane or a machine of its own; all run at once.
 # shellcheck shell=bash
 
-FAULTY_CONTROL_PLANES=(wrong-image wrong-flag no-class overlap wrong-key no-key)
+FAULTY_CONTROL_PLANES=(wrong-image wrong-flag no-class no-volume no-priority overlap wrong-key no-key)
 FAULTY_MACHINES=(no-bootstrap refused nowhere)
 
 # control_plane NAME SPEC [SERVICES]: a tenant whose control plane has these fields beside its version
@@ -95,6 +95,8 @@ control_planes_with_faults() {
   control_plane wrong-image '{"apiServer": {"image": "registry.example/nothing:v1"}}'
   control_plane wrong-flag '{"apiServer": {"extraArgs": [{"name": "no-such-flag", "value": "1"}]}}'
   control_plane no-class '{"datastore": {"etcd": {"storage": {"size": "1Gi", "storageClassName": "not-yet"}}}}'
+  control_plane no-volume '{"apiServer": {"extraVolumes": [{"name": "audit", "mountPath": "/audit", "configMap": {"name": "not-yet"}}]}}'
+  control_plane no-priority '{"podTemplate": {"priorityClassName": "not-there"}}'
   control_plane overlap '{}' "${management%.*.*}.0.0/16"
   authority wrong-key "$folder/other.key" "$folder/one.crt"
   control_plane wrong-key '{}'
@@ -103,6 +105,8 @@ control_planes_with_faults() {
   wait_for 120 "the image to be reported" reported nestedcontrolplane wrong-image Available ImageNotPulled
   wait_for 120 "the flag to be reported" reported nestedcontrolplane wrong-flag Available ContainerFails
   wait_for 120 "the StorageClass to be reported" reported nestedcontrolplane no-class Available NoStorageClass
+  wait_for 120 "the volume to be reported" reported nestedcontrolplane no-volume Available ContainerNotCreated
+  wait_for 120 "the PriorityClass to be reported" reported nestedcontrolplane no-priority Available FailedCreate
   wait_for 120 "the addresses to be reported" reported nestedcontrolplane overlap Available Invalid
   wait_for 120 "the wrong key to be reported" reported nestedcontrolplane wrong-key CertificatesValid SecretInvalid
   wait_for 120 "the missing key to be reported" reported nestedcontrolplane no-key CertificatesValid SecretInvalid
@@ -114,6 +118,8 @@ control_planes_heal() {
   quiet kubectl -n "$NAMESPACE" patch nestedcontrolplane wrong-image --type merge -p '{"spec": {"apiServer": {"image": null}}}'
   quiet kubectl -n "$NAMESPACE" patch nestedcontrolplane wrong-flag --type merge -p '{"spec": {"apiServer": {"extraArgs": null}}}'
   kubectl get storageclass -o json | jq '.items[0] | .metadata = {name: "not-yet"}' | quiet kubectl apply -f -
+  quiet kubectl -n "$NAMESPACE" create configmap not-yet
+  quiet kubectl -n "$NAMESPACE" patch nestedcontrolplane no-priority --type merge -p '{"spec": {"podTemplate": {"priorityClassName": null}}}'
   quiet kubectl -n "$NAMESPACE" patch cluster overlap --type merge -p '{"spec": {"clusterNetwork": {"services": {"cidrBlocks": ["10.95.0.0/16"]}}}}'
   authority wrong-key "$folder/one.key" "$folder/one.crt"
   authority no-key "$folder/one.key" "$folder/one.crt"
@@ -124,6 +130,7 @@ control_planes_heal() {
   diff <(kubectl -n "$NAMESPACE" get secret wrong-key-ca -o jsonpath='{.data.tls\.crt}' | base64 -d) "$folder/one.crt"
   quiet kubectl -n "$NAMESPACE" delete cluster "${FAULTY_CONTROL_PLANES[@]}" --timeout 300s
   quiet kubectl -n "$NAMESPACE" delete secret wrong-key-ca no-key-ca
+  quiet kubectl -n "$NAMESPACE" delete configmap not-yet
   quiet kubectl delete storageclass not-yet
 }
 

@@ -9,7 +9,7 @@ pub use dependents::Dependents;
 pub use error::{CallError, Cause};
 
 use k8s_openapi::{
-    api::core::v1::Pod,
+    api::core::v1::{Event, Pod},
     serde::{Serialize, de::DeserializeOwned},
 };
 use kube::{
@@ -30,6 +30,9 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// Pods of one Node that are read at a time, and how often: more than a kubelet would run.
 const PODS_PER_PAGE: u32 = 100;
 const MAX_PAGES: usize = 20;
+
+/// Events of one object that are read: the same one is counted up, not made again.
+const EVENTS: u32 = 50;
 
 /// Any object that is read and written here.
 pub trait Object: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize {}
@@ -91,6 +94,14 @@ impl Calls {
     pub async fn list<K: Object>(&self, namespace: Option<&str>, labels: &str) -> Result<Vec<K>, CallError> {
         let object = || describe::<K>(namespace, labels);
         self.list_with(namespace, &ListParams::default().labels(labels), object)
+            .await
+    }
+
+    /// Reads the newest Events that warn of an object.
+    pub async fn warnings_of(&self, namespace: &str, uid: &str) -> Result<Vec<Event>, CallError> {
+        let fields = format!("involvedObject.uid={uid},type=Warning");
+        let params = ListParams::default().fields(&fields).limit(EVENTS);
+        self.list_with(Some(namespace), &params, || format!("Events of {namespace}"))
             .await
     }
 

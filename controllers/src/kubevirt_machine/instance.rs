@@ -126,6 +126,10 @@ fn why_not(place: &str, vm: &VirtualMachine, vmi: Option<&VirtualMachineInstance
         Some(message) => format!("VirtualMachine {place} {what}: {message}"),
         None => format!("VirtualMachine {place} {what}"),
     };
+    let refused = |type_: &str, when: &str| {
+        let found = condition(on_vmi, type_).or_else(|| condition(&status.conditions, type_))?;
+        (found.status == when).then_some(found)
+    };
     match status.printable_status.as_str() {
         "ErrorUnschedulable" => person("Unschedulable", with("cannot be placed", "PodScheduled")),
         "ErrImagePull" | "ImagePullBackOff" => person(
@@ -144,9 +148,14 @@ fn why_not(place: &str, vm: &VirtualMachine, vmi: Option<&VirtualMachineInstance
             "VMNotReady",
             format!("waiting for KubeVirt to start VirtualMachine {place}"),
         ),
-        other => match condition(&status.conditions, "Failure").filter(|failure| failure.status == "True") {
-            Some(_) => person("VMRefused", with("cannot be started", "Failure")),
-            None => not_ready("VMNotReady", format!("VirtualMachine {place} is {}", excerpt(other))),
+        other => match (refused("Failure", "True"), refused("Synchronized", "False")) {
+            (Some(_), _) => person("VMRefused", with("cannot be started", "Failure")),
+            // What its pod asks for is refused, by a quota for instance.
+            (None, Some(found)) if found.reason.as_deref() == Some("FailedCreate") => {
+                person("FailedCreate", with("gets no pod", "Synchronized"))
+            }
+            (None, Some(_)) => person("VMRefused", with("cannot be started", "Synchronized")),
+            (None, None) => not_ready("VMNotReady", format!("VirtualMachine {place} is {}", excerpt(other))),
         },
     }
 }

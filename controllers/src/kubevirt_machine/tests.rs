@@ -352,7 +352,20 @@ fn kubevirts_own_words_reach_the_condition() {
     let unschedulable = json!({"printableStatus": "ErrorUnschedulable", "conditions": [
         {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available"},
     ]});
+    let synchronized = |reason: &str, message: &str| {
+        json!({"printableStatus": "Starting", "conditions": [
+            {"type": "Synchronized", "status": "False", "reason": reason, "message": message},
+        ]})
+    };
+    let quota = synchronized("FailedCreate", "failed to create virtual machine pod: exceeded quota");
+    let other = synchronized("FailedOther", "no such binding");
     for (status, expected, says) in [
+        (
+            quota,
+            "FailedCreate",
+            "gets no pod: failed to create virtual machine pod: exceeded quota",
+        ),
+        (other, "VMRefused", "no such binding"),
         (refused, "VMRefused", "no memory requested"),
         (unschedulable, "Unschedulable", "0/1 nodes"),
     ] {

@@ -16,13 +16,42 @@ pub(crate) struct Cause {
 
 /// The first cause that can be told, the nearest to the root first.
 pub(crate) fn diagnose(observed: &Observed) -> Option<Cause> {
-    diagnose_etcd(observed).or_else(|| observed.pods.iter().find_map(|one| pod(one, observed.is_new(one))))
+    diagnose_etcd(observed)
+        .or_else(|| refused_pods(observed))
+        .or_else(|| observed.pods.iter().find_map(|one| pod(one, observed)))
 }
 
 /// The same of etcd alone.
 pub(crate) fn diagnose_etcd(observed: &Observed) -> Option<Cause> {
     let mut pods = observed.etcd_pods.iter();
-    storage(observed).or_else(|| pods.find_map(|one| pod(one, observed.is_new(one))))
+    storage(observed)
+        .or_else(|| refused_members(observed))
+        .or_else(|| pods.find_map(|one| pod(one, observed)))
+}
+
+/// Pods that the management cluster does not take: over a quota, a limit range, a webhook.
+fn refused_members(observed: &Observed) -> Option<Cause> {
+    let set = observed.etcd.as_ref()?;
+    let why = observed.complaint(set)?;
+    Some(failed_create(&format!("StatefulSet {}", set.name_any()), why))
+}
+
+fn refused_pods(observed: &Observed) -> Option<Cause> {
+    let deployment = observed.control_plane.as_ref()?;
+    let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
+    let failure = conditions
+        .iter()
+        .find(|found| found.type_ == "ReplicaFailure" && found.status == "True")?;
+    let why = excerpt(failure.message.as_deref().unwrap_or_default());
+    Some(failed_create(&format!("Deployment {}", deployment.name_any()), &why))
+}
+
+fn failed_create(workload: &str, why: &str) -> Cause {
+    Cause {
+        reason: "FailedCreate",
+        message: format!("pods of {workload} cannot be created: {why}"),
+        needs_person: true,
+    }
 }
 
 fn storage(observed: &Observed) -> Option<Cause> {
@@ -54,7 +83,7 @@ fn storage(observed: &Observed) -> Option<Cause> {
     }
 }
 
-fn pod(pod: &Pod, new: bool) -> Option<Cause> {
+fn pod(pod: &Pod, observed: &Observed) -> Option<Cause> {
     let status = pod.status.as_ref()?;
     if pod.metadata.deletion_timestamp.is_some() {
         return None;
@@ -69,7 +98,14 @@ fn pod(pod: &Pod, new: bool) -> Option<Cause> {
         return Some(Cause {
             reason: "Unschedulable",
             message: format!("pod of {} cannot be placed: {why}", workload(pod)),
-            needs_person: !new,
+            needs_person: !observed.is_new(pod),
+        });
+    }
+    if let Some(why) = observed.complaint(pod) {
+        return Some(Cause {
+            reason: "ContainerNotCreated",
+            message: format!("pod of {} cannot be started: {why}", workload(pod)),
+            needs_person: true,
         });
     }
     let init = status.init_container_statuses.iter().flatten();
@@ -229,7 +265,7 @@ mod tests {
                 json!({"state": {"terminated": terminated}}),
                 json!({"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": terminated}}),
             ] {
-                let cause = pod(&pod_with(state), true).unwrap();
+                let cause = pod(&pod_with(state), &Observed::default()).unwrap();
                 assert_eq!((cause.reason, cause.message.as_str()), ("ContainerFails", message));
             }
         }
@@ -244,7 +280,7 @@ mod tests {
             json!({"image": long, "state": {"waiting": {"reason": "ErrImagePull", "message": long}}}),
         ];
         for case in cases {
-            let message = pod(&pod_with(case), true).unwrap().message;
+            let message = pod(&pod_with(case), &Observed::default()).unwrap().message;
             assert!(message.len() < 2500 && message.contains('…'), "{} bytes", message.len());
             assert!(!message.contains(char::is_control), "{message}");
         }

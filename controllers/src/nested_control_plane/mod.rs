@@ -5,6 +5,7 @@ mod apply;
 mod build;
 mod datastore;
 mod error;
+mod events;
 mod finalize;
 mod health;
 mod inputs;
@@ -12,6 +13,7 @@ mod keys;
 mod names;
 mod observe;
 mod status;
+mod stuck;
 mod turn;
 mod validate;
 mod versions;
@@ -25,8 +27,8 @@ use crate::tenant::{Tenants, Written};
 use crate::workload_cluster::Access;
 use addresses::{Addresses, Given};
 use apply::Refused;
-use capn_api::{NestedControlPlane, cluster_api::Cluster, nested_control_plane};
-use error::{Again, Error};
+use capn_api::{NestedControlPlane, cluster_api::Cluster};
+use error::Error;
 use futures::FutureExt;
 use inputs::Inputs;
 use jiff::{SignedDuration, Timestamp};
@@ -292,12 +294,12 @@ impl Pass<'_> {
             obsolete: Vec::new(),
         };
         self.ncp = apply::own(calls, &self.ncp, names, &own).await.map_err(Error::Apply)?;
+        let mut refused = refused.into_errors();
+        refused.extend(addresses::lost(&tenant, given, &network.api_server).map(Error::EndpointLost));
         let seeded = match &leaves {
             Some(leaves) if serves && !refused.iter().any(Error::is_outage) => {
                 self.seed(&tenant, &addresses, &authorities, leaves).await
             }
-        let mut refused = refused.into_errors();
-        refused.extend(addresses::lost(&tenant, given, &network.api_server).map(Error::EndpointLost));
             _ => Ok(None),
         };
         let fault = datastore.fault(&tenant.namespace).filter(|_| datastore.is_lost());
@@ -404,7 +406,7 @@ impl Pass<'_> {
             }
         }
         self.own.tenants.forget(self.owner.uid());
-        crate::controller::release(self.ctx, &self.ncp, nested_control_plane::FINALIZER)
+        crate::controller::release(self.ctx, &self.ncp, capn_api::nested_control_plane::FINALIZER)
             .await
             .map_err(Error::Apply)?;
         Ok(None)
@@ -426,10 +428,11 @@ impl Pass<'_> {
         let written = ctx.calls.put_status(&ncp, status).await;
         let status = written.map_err(|error| Unfinished::from(&error))?;
         let key = ObjectRef::from_obj(&ncp).to_string();
-        announce(ctx, &ncp, &status).await;
+        let cause = observed.as_ref().and_then(health::diagnose);
+        events::announce(ctx, &ncp, &status, cause.filter(|cause| cause.needs_person)).await;
         match &outcome {
-            Outcome::Failed(error) => complain(ctx, &ncp, slice::from_ref(error), None, now).await,
-            Outcome::Applied { again: at, errors, .. } => complain(ctx, &ncp, errors, Some(*at), now).await,
+            Outcome::Failed(error) => events::complain(ctx, &ncp, slice::from_ref(error), None, now).await,
+            Outcome::Applied { again: at, errors, .. } => events::complain(ctx, &ncp, errors, Some(*at), now).await,
             // What is deleted may go without a word where nothing is watched.
             Outcome::Deleting(_) => Ok(again(Some(now + SignedDuration::from_secs(10)), now, &key)),
             Outcome::WaitingForTurn => Ok(again(Some(now + SignedDuration::from_secs(30)), now, &key)),
@@ -437,76 +440,3 @@ impl Pass<'_> {
         }
     }
 }
-
-/// Tells what could not be done, and says when to look again: at this time if there is nothing.
-async fn complain(
-    ctx: &Context,
-    ncp: &NestedControlPlane,
-    errors: &[Error],
-    mut at: Option<Timestamp>,
-    now: Timestamp,
-) -> Result<Action, Unfinished> {
-    let mut unfinished = None;
-    for error in errors {
-        let verdict = error.verdict();
-        if let Some(type_) = verdict.event {
-            ctx.event(&reference(ncp), type_, verdict.reason, &error.to_string())
-                .await;
-        }
-        let steadily = now + SignedDuration::from_secs(15);
-        match verdict.again {
-            Again::Backoff => unfinished = unfinished.or(Some(Unfinished::from(error))),
-            Again::Steadily => at = Some(at.map_or(steadily, |at| at.min(steadily))),
-            Again::OnChange => {}
-        }
-    }
-    match unfinished {
-        Some(unfinished) => Err(unfinished),
-        None => Ok(again(at, now, &ObjectRef::from_obj(ncp).to_string())),
-    }
-}
-
-/// Events for what people wait for, and for what they have to mend.
-async fn announce(ctx: &Context, ncp: &NestedControlPlane, status: &nested_control_plane::NestedControlPlaneStatus) {
-    use capn_api::{ConditionStatus, condition::find};
-    if let Some(datastore) = find(&status.conditions, nested_control_plane::condition::DATASTORE_HEALTHY)
-        && matches!(datastore.reason.as_str(), "MemberLost" | "QuorumLost")
-    {
-        ctx.event(
-            &reference(ncp),
-            EventType::Warning,
-            &datastore.reason,
-            &datastore.message,
-        )
-        .await;
-    }
-    let Some(available) = find(&status.conditions, nested_control_plane::condition::AVAILABLE) else {
-        return;
-    };
-    let before = ncp
-        .status
-        .as_ref()
-        .and_then(|s| find(&s.conditions, nested_control_plane::condition::AVAILABLE));
-    let changed = before.is_none_or(|before| before.reason != available.reason || before.message != available.message);
-    let (type_, note) = match available.status {
-        ConditionStatus::True if available.reason == nested_control_plane::reason::AVAILABLE => {
-            (EventType::Normal, "the API server answers and workers can join")
-        }
-        // What could not be done is told where it happened.
-        ConditionStatus::True => return,
-        _ if PERSON.contains(&available.reason.as_str()) => (EventType::Warning, available.message.as_str()),
-        _ => return,
-    };
-    if changed {
-        ctx.event(&reference(ncp), type_, &available.reason, note).await;
-    }
-}
-
-/// Reasons of Available that a person has to do something about and that are no errors of a pass.
-const PERSON: [&str; 5] = [
-    "NoStorageClass",
-    "Unschedulable",
-    "ImageNotPulled",
-    "ContainerNotCreated",
-    "ContainerFails",
-];

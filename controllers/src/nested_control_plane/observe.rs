@@ -1,6 +1,7 @@
 //! Step 1: reads what a NestedControlPlane refers to and what was made for it. Never writes.
 
 use super::names::{self, Names};
+use super::stuck::{self, Complaint};
 use crate::calls::{CallError, Calls, Dependents, Object};
 use crate::controller::cluster_owner;
 use crate::ownership::Owner;
@@ -37,6 +38,8 @@ pub(crate) struct Observed {
     pub(crate) foreign_claims: Vec<String>,
     /// What keeps a claim without a volume, when that can be told.
     pub(crate) storage: StorageProblem,
+    /// What others say of objects that do not come further.
+    pub(crate) complaints: Vec<Complaint>,
     /// When this was read.
     pub(crate) now: Timestamp,
 }
@@ -45,18 +48,38 @@ pub(crate) struct Observed {
 /// which a scheduler that fails to place a pod, because it does not know its claim yet, tries again.
 const SETTLING: SignedDuration = SignedDuration::from_secs(15);
 
+/// Events are not watched.
+const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(15);
+
+/// Objects of one control plane whose Events are read.
+const MOST_COMPLAINTS: usize = 2;
+
 impl Observed {
+    /// What others say of this object, which does not come further.
+    pub(crate) fn complaint(&self, object: &impl ResourceExt) -> Option<&str> {
+        let uid = object.uid()?;
+        let found = self.complaints.iter().find(|complaint| complaint.uid == uid)?;
+        Some(&found.message)
+    }
+
     /// Whether a claim or a pod is so new that what it lacks may still come by itself.
     pub(crate) fn is_new(&self, object: &impl ResourceExt) -> bool {
         settles(object).is_some_and(|at| at > self.now)
     }
 
-    /// When the first claim without a volume or pod without a Node is no longer new.
+    /// When the first object that does not come further is no longer new; or when to ask again what
+    /// others say of it.
     pub(crate) fn due(&self) -> Option<Timestamp> {
         let claim = unbound(&self.claims).and_then(settles);
         let pods = self.etcd_pods.iter().chain(&self.pods);
-        let unplaced = pods.filter(|pod| !placed(pod)).filter_map(settles);
-        claim.into_iter().chain(unplaced).filter(|at| *at > self.now).min()
+        let waiting = pods.filter(|pod| !placed(pod) || stuck::unprepared(pod));
+        let set = self.etcd.as_ref().filter(|_| stuck::lacks_pods(self));
+        let settles = claim
+            .into_iter()
+            .chain(waiting.filter_map(settles))
+            .chain(set.and_then(settles));
+        let again = (!stuck::stuck(self).is_empty()).then(|| self.now + ASK_AGAIN);
+        settles.filter(|at| *at > self.now).chain(again).min()
     }
 }
 
@@ -243,6 +266,7 @@ pub(crate) async fn observe(
         claims,
         foreign_claims: Vec::new(),
         storage: StorageProblem::None,
+        complaints: Vec::new(),
         now,
     };
     if observed.etcd.is_none() && observed.claims.is_empty() {
@@ -250,6 +274,10 @@ pub(crate) async fn observe(
     }
     if let Some(claim) = unbound(&observed.claims).filter(|claim| !observed.is_new(*claim)) {
         observed.storage = storage_problem(calls, claim).await?;
+    }
+    for uid in stuck::stuck(&observed).into_iter().take(MOST_COMPLAINTS) {
+        let events = calls.warnings_of(namespace, &uid).await?;
+        observed.complaints.extend(stuck::newest(&uid, events));
     }
     Ok(observed)
 }

@@ -3,7 +3,7 @@
 
 use super::datastore;
 use super::error::Error;
-use super::health;
+use super::health::{self, Cause};
 use super::keys;
 use super::names::{CONTROL_PLANE, Names, VERSION_ANNOTATION};
 use super::observe::{Observed, holds};
@@ -224,16 +224,23 @@ fn verdicts(
             _ => Verdict::new(types::DELETING, false, "NotDeleting", ""),
         },
     ];
+    let cause = observed.and_then(health::diagnose).filter(|cause| cause.needs_person);
     let moves = if observed.is_none() && !old.conditions.is_empty() {
         [types::ROLLING_OUT, types::SCALING_UP, types::SCALING_DOWN].map(|type_| Verdict::kept(&old.conditions, type_))
     } else {
         [
-            rolling_out(counts),
-            scaling(types::SCALING_UP, counts.replicas < counts.wanted, counts),
+            rolling_out(counts, cause.as_ref()),
+            scaling(
+                types::SCALING_UP,
+                counts.replicas < counts.wanted,
+                counts,
+                cause.as_ref(),
+            ),
             scaling(
                 types::SCALING_DOWN,
                 counts.replicas > counts.wanted && counts.up_to_date == counts.replicas,
                 counts,
+                None,
             ),
         ]
     };
@@ -334,28 +341,36 @@ fn certificates(
     }
 }
 
-fn rolling_out(counts: &Counts) -> Verdict {
+fn rolling_out(counts: &Counts, cause: Option<&Cause>) -> Verdict {
     let rolling = counts.replicas > 0 && (!counts.current || counts.up_to_date < counts.replicas);
     if rolling {
-        Verdict::new(
-            types::ROLLING_OUT,
-            true,
-            "RollingOut",
-            "pods of an older spec are being replaced",
-        )
+        let message = because("pods of an older spec are being replaced".into(), cause);
+        Verdict::new(types::ROLLING_OUT, true, "RollingOut", message)
     } else {
         Verdict::new(types::ROLLING_OUT, false, "NotRollingOut", "")
     }
 }
 
-fn scaling(type_: &'static str, scaling: bool, counts: &Counts) -> Verdict {
+fn scaling(type_: &'static str, scaling: bool, counts: &Counts, cause: Option<&Cause>) -> Verdict {
     let (yes, no) = match type_ {
         types::SCALING_UP => ("ScalingUp", "NotScalingUp"),
         _ => ("ScalingDown", "NotScalingDown"),
     };
     if scaling {
-        Verdict::new(type_, true, yes, format!("going to {} replicas", counts.wanted))
+        let message = because(format!("going to {} replicas", counts.wanted), cause);
+        Verdict::new(type_, true, yes, message)
     } else {
         Verdict::new(type_, false, no, "")
     }
 }
+
+/// What happens, and what keeps it from coming to its end.
+fn because(what: String, cause: Option<&Cause>) -> String {
+    match cause {
+        Some(cause) => format!("{what}; {}", cause.message),
+        None => what,
+    }
+}
+
+#[cfg(test)]
+mod tests;

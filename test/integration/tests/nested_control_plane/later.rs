@@ -4,10 +4,10 @@
 
 use super::{place_etcd, pod, prepare_etcd, running_of};
 use capn_api::NestedControlPlane;
-use capn_integration::{Manager, World, run};
+use capn_integration::{Manager, Object, World, run};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
-    core::v1::{PersistentVolumeClaim, Pod},
+    core::v1::{Event, PersistentVolumeClaim, Pod},
 };
 use kube::{
     ResourceExt,
@@ -210,5 +210,95 @@ fn a_trouble_is_told_once_and_then_nothing_is_written() {
         let mark = world.mark();
         manager.look_again(world).await;
         assert_eq!(world.all_writes(&manager.user, mark), []);
+    });
+}
+
+/// Warns of an object as its controller or the kubelet does.
+async fn warn<K: Object>(world: &World, name: &str, reason: &str, message: &str) {
+    let about = world.get::<K>(name).await.unwrap();
+    let event = json!({
+        "apiVersion": "v1", "kind": "Event", "metadata": {"name": format!("{name}.warning"), "namespace": world.namespace},
+        "type": "Warning", "reason": reason, "message": message, "lastTimestamp": "2026-11-26T10:00:00Z",
+        "involvedObject": {"kind": K::kind(&()), "name": name, "namespace": world.namespace, "uid": about.uid()},
+    });
+    let event: Event = serde_json::from_value(event).unwrap();
+    world
+        .api::<Event>()
+        .create(&PostParams::default(), &event)
+        .await
+        .unwrap();
+}
+
+#[test]
+fn members_of_etcd_that_a_quota_refuses_are_told_and_it_heals_when_there_is_room() {
+    run(async |world| {
+        let manager = Manager::start(world).await;
+        world.tenant().await;
+        world
+            .wait_for::<StatefulSet>("tenant-etcd", "to be there", |_| true)
+            .await;
+        let message = "create Pod tenant-etcd-0 in StatefulSet tenant-etcd failed error: pods \"tenant-etcd-0\" is forbidden: exceeded quota: small";
+        warn::<StatefulSet>(world, "tenant-etcd", "FailedCreate", message).await;
+        told(
+            world,
+            "FailedCreate",
+            &["StatefulSet tenant-etcd", "exceeded quota: small"],
+        )
+        .await;
+        healed(world, manager).await;
+    });
+}
+
+#[test]
+fn pods_that_a_limit_range_refuses_are_told_and_it_heals_when_they_are_taken() {
+    run(async |world| {
+        let manager = Manager::start(world).await;
+        world.tenant().await;
+        prepare_etcd(world, 0).await;
+        world
+            .wait_for::<Deployment>("tenant-control-plane", "to be there", |_| true)
+            .await;
+        let failure = |status: &str| {
+            json!({"conditions": [{"type": "ReplicaFailure", "status": status, "reason": "FailedCreate",
+                "message": "pods \"x\" is forbidden: minimum cpu usage per Container is 50m"}]})
+        };
+        world
+            .merge_status::<Deployment>("tenant-control-plane", &failure("True"))
+            .await;
+        told(
+            world,
+            "FailedCreate",
+            &["Deployment tenant-control-plane", "minimum cpu usage"],
+        )
+        .await;
+        world
+            .merge_status::<Deployment>("tenant-control-plane", &failure("False"))
+            .await;
+        healed(world, manager).await;
+    });
+}
+
+#[test]
+fn a_volume_that_is_not_there_is_told_by_name_and_heals_when_it_is() {
+    run(async |world| {
+        let manager = Manager::start(world).await;
+        world.tenant().await;
+        prepare_etcd(world, 0).await;
+        let deployment = world
+            .wait_for::<Deployment>("tenant-control-plane", "to be there", |_| true)
+            .await;
+        let mut template = deployment.spec.unwrap().template;
+        template.spec.as_mut().unwrap().node_name = Some("played".into());
+        let owner = ("ReplicaSet", "tenant-control-plane-5d4f");
+        pod(world, owner, template, json!({"phase": "Pending"})).await;
+        let message = "MountVolume.SetUp failed for volume \"audit\" : configmap \"audit\" not found";
+        warn::<Pod>(world, "tenant-control-plane-5d4f-0", "FailedMount", message).await;
+        told(
+            world,
+            "ContainerNotCreated",
+            &["Deployment tenant-control-plane", "configmap \"audit\" not found"],
+        )
+        .await;
+        healed(world, manager).await;
     });
 }

@@ -1,0 +1,96 @@
+//! Events: what people wait for, and what they have to mend.
+
+use super::error::{Again, Error};
+use super::health::Cause;
+use crate::controller::{Context, Unfinished, again, reference};
+use capn_api::{
+    Condition, ConditionStatus, NestedControlPlane,
+    condition::find,
+    nested_control_plane::{NestedControlPlaneStatus, condition as types, reason},
+};
+use jiff::{SignedDuration, Timestamp};
+use kube::runtime::{controller::Action, events::EventType, reflector::ObjectRef};
+
+/// Reasons of Available that a person has to do something about and that are no errors of a pass.
+const PERSON: [&str; 6] = [
+    "FailedCreate",
+    "NoStorageClass",
+    "Unschedulable",
+    "ImageNotPulled",
+    "ContainerNotCreated",
+    "ContainerFails",
+];
+
+/// Tells what could not be done, and says when to look again: at this time if there is nothing.
+pub(super) async fn complain(
+    ctx: &Context,
+    ncp: &NestedControlPlane,
+    errors: &[Error],
+    mut at: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Action, Unfinished> {
+    let mut unfinished = None;
+    for error in errors {
+        let verdict = error.verdict();
+        if let Some(type_) = verdict.event {
+            ctx.event(&reference(ncp), type_, verdict.reason, &error.to_string())
+                .await;
+        }
+        let steadily = now + SignedDuration::from_secs(15);
+        match verdict.again {
+            Again::Backoff => unfinished = unfinished.or(Some(Unfinished::from(error))),
+            Again::Steadily => at = Some(at.map_or(steadily, |at| at.min(steadily))),
+            Again::OnChange => {}
+        }
+    }
+    match unfinished {
+        Some(unfinished) => Err(unfinished),
+        None => Ok(again(at, now, &ObjectRef::from_obj(ncp).to_string())),
+    }
+}
+
+/// Tells what has changed.
+pub(super) async fn announce(
+    ctx: &Context,
+    ncp: &NestedControlPlane,
+    status: &NestedControlPlaneStatus,
+    cause: Option<Cause>,
+) {
+    let now = |type_: &str| find(&status.conditions, type_);
+    let old = ncp
+        .status
+        .as_ref()
+        .map(|status| status.conditions.as_slice())
+        .unwrap_or_default();
+    let changed = |new: &Condition| {
+        find(old, &new.type_).is_none_or(|old| old.reason != new.reason || old.message != new.message)
+    };
+    let about = reference(ncp);
+    if let Some(datastore) = now(types::DATASTORE_HEALTHY)
+        && matches!(datastore.reason.as_str(), "MemberLost" | "QuorumLost")
+    {
+        ctx.event(&about, EventType::Warning, &datastore.reason, &datastore.message)
+            .await;
+    }
+    // What keeps a change from coming to its end while the API server serves.
+    let mut moves = [types::ROLLING_OUT, types::SCALING_UP].into_iter().filter_map(now);
+    if let Some(cause) = cause
+        && moves.any(|new| new.status == ConditionStatus::True && changed(new))
+    {
+        ctx.event(&about, EventType::Warning, cause.reason, &cause.message)
+            .await;
+    }
+    let Some(available) = now(types::AVAILABLE).filter(|available| changed(available)) else {
+        return;
+    };
+    let (type_, note) = match available.status {
+        ConditionStatus::True if available.reason == reason::AVAILABLE => {
+            (EventType::Normal, "the API server answers and workers can join")
+        }
+        // What could not be done is told where it happened.
+        ConditionStatus::True => return,
+        _ if PERSON.contains(&available.reason.as_str()) => (EventType::Warning, available.message.as_str()),
+        _ => return,
+    };
+    ctx.event(&about, type_, &available.reason, note).await;
+}
