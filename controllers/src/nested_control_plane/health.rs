@@ -85,7 +85,9 @@ fn storage(observed: &Observed) -> Option<Cause> {
 
 fn pod(pod: &Pod, observed: &Observed) -> Option<Cause> {
     let status = pod.status.as_ref()?;
-    if pod.metadata.deletion_timestamp.is_some() {
+    // One that has ended, such as an evicted one, is replaced by another.
+    let ended = matches!(status.phase.as_deref(), Some("Failed" | "Succeeded"));
+    if ended || pod.metadata.deletion_timestamp.is_some() {
         return None;
     }
     let unscheduled = status.conditions.iter().flatten().find(|condition| {
@@ -269,6 +271,21 @@ mod tests {
                 assert_eq!((cause.reason, cause.message.as_str()), ("ContainerFails", message));
             }
         }
+    }
+
+    #[test]
+    fn a_pod_that_has_ended_or_goes_is_not_what_is_wrong() {
+        let fails = json!({"state": {"terminated": {"exitCode": 1, "message": "x"}}});
+        let current = pod_with(fails);
+        assert!(pod(&current, &Observed::default()).is_some());
+        for phase in ["Failed", "Succeeded"] {
+            let mut evicted = current.clone();
+            evicted.status.as_mut().unwrap().phase = Some(phase.into());
+            assert_eq!(pod(&evicted, &Observed::default()), None, "{phase}");
+        }
+        let mut going = current;
+        going.metadata.deletion_timestamp = Some(serde_json::from_value(json!("2026-11-26T10:00:00Z")).unwrap());
+        assert_eq!(pod(&going, &Observed::default()), None);
     }
 
     #[test]

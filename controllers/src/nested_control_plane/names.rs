@@ -164,3 +164,50 @@ impl Names {
         format!("{}.{}.{namespace}.svc", self.member(ordinal), self.etcd_peers())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What follows the Cluster's name, in every name that is not made of a checksum. Cluster API and its
+    /// providers have the rest.
+    fn suffixes() -> Vec<String> {
+        let names = Names::new("a", "uid");
+        let ours = [
+            names.ca(),
+            names.etcd_ca(),
+            names.proxy_ca(),
+            names.service_account(),
+            names.kubeconfig(),
+            names.api_server_certificates(),
+            names.etcd_certificates(),
+            names.controller_manager(),
+            names.scheduler(),
+            names.control_plane(),
+            names.api_server_service(),
+            names.etcd(),
+            names.etcd_peers(),
+            names.member(0),
+            names.claim(0).trim_start_matches("data-").to_owned(),
+        ];
+        let theirs = ["apiserver-etcd-client", "lb", "md-0"].map(|suffix| format!("a-{suffix}"));
+        ours.into_iter()
+            .chain(theirs)
+            .map(|name| name["a-".len()..].to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn no_object_of_a_cluster_has_the_name_of_another_clusters() {
+        for one in suffixes() {
+            for other in suffixes() {
+                // `a-x` with the suffix `y` is `a` with the suffix `x-y`.
+                let collides = one.ends_with(&format!("-{other}"));
+                assert!(
+                    !collides,
+                    "<cluster>-{one} of one Cluster is <cluster>-{other} of another"
+                );
+            }
+        }
+    }
+}
