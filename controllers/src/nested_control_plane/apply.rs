@@ -128,7 +128,10 @@ async fn api_server_service(
             )));
             Ok(wanted)
         }
-        Err(error) if error.is_invalid() => dependents.apply(&anywhere(wanted), None).await,
+        Err(error) if error.is_invalid() => {
+            let wanted = anywhere(wanted, tenant.endpoint.node_port);
+            dependents.apply(&wanted, None).await
+        }
         applied => applied,
     }
 }
@@ -141,15 +144,18 @@ async fn etcd_service(
     refused: &Refused,
 ) -> Result<Service, CallError> {
     match apply_or_keep(dependents, &wanted, live, refused).await {
-        Err(error) if error.is_invalid() => dependents.apply(&anywhere(wanted), None).await,
+        Err(error) if error.is_invalid() => dependents.apply(&anywhere(wanted, None), None).await,
         applied => applied,
     }
 }
 
-/// The same Service, whatever address it gets.
-fn anywhere(mut service: Service) -> Service {
+/// The same Service, whatever address it gets, and whatever node port if a person chose none.
+fn anywhere(mut service: Service, node_port: Option<i32>) -> Service {
     if let Some(spec) = &mut service.spec {
         spec.cluster_ip = None;
+        for port in spec.ports.iter_mut().flatten() {
+            port.node_port = node_port;
+        }
     }
     service
 }

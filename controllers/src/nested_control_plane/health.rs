@@ -23,10 +23,14 @@ pub(crate) fn diagnose(observed: &Observed) -> Option<Cause> {
 
 /// The same of etcd alone.
 pub(crate) fn diagnose_etcd(observed: &Observed) -> Option<Cause> {
-    let mut pods = observed.etcd_pods.iter();
-    storage(observed)
-        .or_else(|| refused_members(observed))
-        .or_else(|| pods.find_map(|one| pod(one, observed)))
+    let pods = observed.etcd_pods.iter().filter_map(|one| pod(one, observed));
+    let causes = storage(observed)
+        .into_iter()
+        .chain(refused_members(observed))
+        .chain(pods);
+    // A claim may wait for its pod: then what keeps the pod away is the cause.
+    let (person, other): (Vec<_>, Vec<_>) = causes.partition(|cause| cause.needs_person);
+    person.into_iter().chain(other).next()
 }
 
 /// Pods that the management cluster does not take: over a quota, a limit range, a webhook.
@@ -271,6 +275,30 @@ mod tests {
                 assert_eq!((cause.reason, cause.message.as_str()), ("ContainerFails", message));
             }
         }
+    }
+
+    #[test]
+    fn a_claim_that_waits_for_its_pod_is_not_the_cause() {
+        let claim =
+            json!({"metadata": {"name": "data-acme-etcd-0", "namespace": "tenants"}, "status": {"phase": "Pending"}});
+        let mut observed = Observed {
+            claims: vec![serde_json::from_value(claim).unwrap()],
+            ..Observed::default()
+        };
+        assert_eq!(diagnose(&observed).unwrap().reason, "WaitingForVolume");
+        let unplaced = json!({"metadata": {"name": "acme-etcd-0"}, "status": {"conditions": [
+            {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available"}]}});
+        observed.etcd_pods = vec![serde_json::from_value(unplaced).unwrap()];
+        assert_eq!(diagnose(&observed).unwrap().reason, "Unschedulable");
+        observed.etcd_pods.clear();
+        observed.etcd = serde_json::from_value(json!({"metadata": {"name": "acme-etcd", "uid": "u"}})).unwrap();
+        observed.complaints = vec![crate::nested_control_plane::stuck::Complaint {
+            uid: "u".into(),
+            message: "no PriorityClass".into(),
+        }];
+        let cause = diagnose(&observed).unwrap();
+        assert_eq!(cause.reason, "FailedCreate");
+        assert!(cause.message.contains("no PriorityClass"), "{}", cause.message);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use capn_api::{
 use ipnet::IpNet;
 use k8s_openapi::{api::apps::v1::ControllerRevision, apimachinery::pkg::runtime::RawExtension};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// What a control plane is made from.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -39,8 +40,7 @@ impl Inputs {
 
     /// The newest that was stored; none when it is of a release that wrote it in another way.
     pub(crate) fn stored(revisions: &[ControllerRevision]) -> Option<Self> {
-        let newest = revisions.iter().max_by_key(|revision| revision.revision)?;
-        serde_json::from_value(newest.data.as_ref()?.0.clone()).ok()
+        serde_json::from_value(newest(revisions)?.clone()).ok()
     }
 
     /// The objects as they would be with these inputs.
@@ -55,10 +55,11 @@ impl Inputs {
 
     /// The revision that stores these inputs, unless the newest does.
     pub(crate) fn revision(&self, tenant: &Tenant, revisions: &[ControllerRevision]) -> Option<ControllerRevision> {
-        if Self::stored(revisions).as_ref() == Some(self) {
+        let data = serde_json::to_value(self).ok()?;
+        // As it is written: a time, for instance, is written with less than it may hold.
+        if newest(revisions) == Some(&data) {
             return None;
         }
-        let data = serde_json::to_value(self).ok()?;
         let number = revisions
             .iter()
             .map(|revision| revision.revision)
@@ -75,6 +76,11 @@ impl Inputs {
     }
 }
 
+fn newest(revisions: &[ControllerRevision]) -> Option<&Value> {
+    let newest = revisions.iter().max_by_key(|revision| revision.revision)?;
+    Some(&newest.data.as_ref()?.0)
+}
+
 /// Refuses what cannot change while a control plane is in use: workers, Services and certificates
 /// hold it.
 pub(crate) fn unchanged(wanted: Tenant, used: Option<&Tenant>) -> Result<Tenant, ValidateError> {
@@ -89,5 +95,37 @@ pub(crate) fn unchanged(wanted: Tenant, used: Option<&Tenant>) -> Result<Tenant,
     match fields.into_iter().find(|(_, from, to)| from != to) {
         Some((field, from, to)) => Err(ValidateError::Changed { field, from, to }),
         None => Ok(wanted),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nested_control_plane::tests::{cluster, ncp, tenant};
+    use serde_json::json;
+
+    #[test]
+    fn what_is_stored_is_stored_once_however_it_was_written() {
+        let network = json!({"clusterNetwork": {"services": {"cidrBlocks": ["10.96.0.0/16"]}}});
+        for spec in [
+            json!({"version": "v1.36.3"}),
+            json!({"version": "1.36.3", "rollout": {"after": "2026-11-21T00:00:00.123456789+01:00"}}),
+            json!({"version": "v1.36.3", "certificates": {"validity": "90m", "renewBefore": "1800s"}}),
+            json!({"version": "v1.36.3", "datastore": {"etcd": {"storage": {"size": "1024Mi"}}}}),
+        ] {
+            let inputs = Inputs::of(&ncp(spec.clone()), &cluster(network.clone()), Given::default());
+            let tenant = tenant(spec.clone());
+            let stored = [inputs.revision(&tenant, &[]).unwrap()];
+            assert!(inputs.revision(&tenant, &stored).is_none(), "{spec}");
+            assert!(Inputs::stored(&stored).is_some(), "{spec}");
+            let other = Inputs::of(
+                &ncp(json!({"version": "v1.36.2"})),
+                &cluster(json!({})),
+                Given::default(),
+            );
+            let next = other.revision(&tenant, &stored).unwrap();
+            assert_eq!(next.revision, 2);
+            assert_ne!(next.metadata.name, stored[0].metadata.name);
+        }
     }
 }
