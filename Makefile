@@ -7,12 +7,19 @@ export CAPN_VERSION ?= v1.0.0
 export CARGO_TARGET_DIR ?= $(CAPN_CACHE)/target
 export CAPN_RELEASE_DIR ?= $(CAPN_CACHE)/release
 
+# Sources of a clone that did not build last count as changed: cargo knows them by path within the clone and by time,
+# and would take what another clone has built for theirs.
+.PHONY: sources
+sources:
+	@last="$(CARGO_TARGET_DIR)/last-clone"; mkdir -p "$(CARGO_TARGET_DIR)"; [ "$$(cat "$$last" 2>/dev/null)" = "$(CURDIR)" ] || \
+	  { find . -name target -prune -o -name '*.rs' -exec touch {} + && echo "$(CURDIR)" > "$$last"; }
+
 .PHONY: help
 help: ## List the doors
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: ## Show the whole of it on this machine: a management cluster, a tenant, a VM worker
+demo: sources ## Show the whole of it on this machine: a management cluster, a tenant, a VM worker
 	@test/demo/up.sh
 
 .PHONY: demo-down
@@ -20,31 +27,31 @@ demo-down: ## Remove the demo and leave the machine as it was
 	@test/demo/down.sh
 
 .PHONY: demo-kind
-demo-kind: ## The same with Docker and kind: upstream images, the real KubeVirt
+demo-kind: sources ## The same with Docker and kind: upstream images, the real KubeVirt
 	@test/demo/kind.sh
 
 .PHONY: test
-test: ## Set up and pass every test
+test: sources ## Set up and pass every test
 	@test/run.sh
 
 .PHONY: lint
-lint: ## Check format, lints, licenses and that generated files are fresh
+lint: sources ## Check format, lints, licenses and that generated files are fresh
 	@test/lint.sh
 
 .PHONY: generate
-generate: ## Write CRDs, roles and the API reference from the Rust types
+generate: sources ## Write CRDs, roles and the API reference from the Rust types
 	cargo run --quiet --package capn-api --bin crdgen config/crd
 	cargo run --quiet --package capn-api --bin apidoc docs/reference.md
 	cargo run --quiet --package capn-controllers --bin rbacgen config/rbac
 
 .PHONY: release
-release: ## Make the release layout and the manager image
+release: sources ## Make the release layout and the manager image
 	@config/release.sh
 
 .PHONY: bench-boot
-bench-boot: ## Time a tenant's start against a bare start of etcd and kube-apiserver
+bench-boot: sources ## Time a tenant's start against a bare start of etcd and kube-apiserver
 	@test/bench/boot.sh
 
 .PHONY: bench-many
-bench-many: ## Time twenty tenants that start at once, and their end
+bench-many: sources ## Time twenty tenants that start at once, and their end
 	@test/bench/many.sh

@@ -83,8 +83,8 @@ impl Nodes {
             }
         };
         Ok(match self.0.visit(&key) {
-            Some(visit) => Ok(Tenant { calls, visit, key }),
-            None => Err("other tenants are being asked first".into()),
+            Ok(visit) => Ok(Tenant { calls, visit, key }),
+            Err(_) => Err("other tenants are being asked first".into()),
         })
     }
 

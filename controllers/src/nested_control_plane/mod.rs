@@ -318,7 +318,10 @@ impl Pass<'_> {
         let errors = [lost, invalid, unissued.map(Error::Keys), unseeded];
         let mut errors: Vec<_> = errors.into_iter().flatten().chain(refused).collect();
         errors.sort_by_key(Error::rank);
-        let soon = matches!(seeded, Some(Written::NotNow)).then(|| self.now + SignedDuration::from_secs(1));
+        let soon = match seeded {
+            Some(Written::NotNow(wait)) => Some(self.now + wait),
+            _ => None,
+        };
         Ok(Outcome::Applied {
             control_plane: workloads.control_plane.map(Box::new),
             published: addresses.published.is_some(),

@@ -71,8 +71,8 @@ struct Known {
 pub(crate) enum Written {
     /// It does.
     Whole,
-    /// Too many other tenants are being written to: come back soon.
-    NotNow,
+    /// Too many other tenants are being written to: come back after this time.
+    NotNow(Duration),
 }
 
 impl Tenants {
@@ -87,8 +87,9 @@ impl Tenants {
         {
             return Ok(Written::Whole);
         }
-        let Some(visit) = self.0.visit(uid) else {
-            return Ok(Written::NotNow);
+        let visit = match self.0.visit(uid) {
+            Ok(visit) => visit,
+            Err(wait) => return Ok(Written::NotNow(wait)),
         };
         let written = tokio::time::timeout_at(visit.deadline(), apply(&known, objects)).await;
         self.0.leave(uid, visit);

@@ -24,6 +24,9 @@ const MAX_CONCURRENT: usize = 8;
 const MAX_SLOW: usize = 2;
 /// A workload cluster is slow when a pass spends longer on it than this.
 const SLOW: Duration = Duration::from_secs(5);
+/// How long those stay away for whom there is room soon, and at most.
+const SHORTLY: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// A client that was not used for so long is forgotten.
 const MAX_IDLE: Duration = Duration::from_secs(2 * 3600);
 
@@ -38,7 +41,16 @@ struct Known<T> {
     fingerprint: u64,
     used: Instant,
     slow: bool,
+    waits: Option<Waits>,
     value: T,
+}
+
+/// A visit that was asked for in vain.
+#[derive(Clone, Copy)]
+struct Waits {
+    since: Instant,
+    /// Who has not asked again by then has given up.
+    until: Instant,
 }
 
 /// Permission to call a workload cluster until [`Visit::deadline`].
@@ -82,6 +94,7 @@ impl<T: Clone> WorkloadClusters<T> {
             fingerprint,
             used: now,
             slow: all.get(key).is_some_and(|before| before.slow),
+            waits: None,
             value,
         };
         all.insert(key.to_owned(), known);
@@ -99,19 +112,47 @@ impl<T: Clone> WorkloadClusters<T> {
         self.lock().remove(key);
     }
 
-    /// Asks to call this workload cluster; None while too many others are being called. Never waits:
-    /// the pass ends and comes back.
-    pub(crate) fn visit(&self, key: &str) -> Option<Visit> {
-        let was_slow = self.lock().get(key).is_some_and(|known| known.slow);
-        let slow = if was_slow {
-            Some(self.slow.clone().try_acquire_owned().ok()?)
-        } else {
-            None
+    /// Asks to call this workload cluster.
+    ///
+    /// # Errors
+    /// While too many others are being called: how long to stay away. Never waits itself, because the
+    /// pass has other things to do. Those that were slow are let in by how long they have waited, so that
+    /// one that answers again is found out however many others do not.
+    pub(crate) fn visit(&self, key: &str) -> Result<Visit, Duration> {
+        let now = Instant::now();
+        let mut known = self.lock();
+        let ahead = known.get(key).filter(|known| known.slow).map(|mine| {
+            let since = mine.waits.map_or(now, |waits| waits.since);
+            let earlier = |waits: Waits| waits.since < since && now < waits.until;
+            known
+                .values()
+                .filter(|other| other.slow && other.waits.is_some_and(earlier))
+                .count()
+        });
+        let permits = match ahead {
+            None => permit(&self.all).map(|any| (any, None)),
+            Some(ahead) if ahead < self.slow.available_permits() => {
+                permit(&self.slow).and_then(|slow| Some((permit(&self.all)?, Some(slow))))
+            }
+            Some(_) => None,
         };
-        let any = self.all.clone().try_acquire_owned().ok()?;
-        Some(Visit {
-            began: Instant::now(),
-            _permits: (any, slow),
+        let mine = known.get_mut(key);
+        let Some(permits) = permits else {
+            let rounds = u32::try_from(ahead.unwrap_or_default() / MAX_SLOW).unwrap_or(u32::MAX);
+            let wait = SHORTLY.saturating_add(BUDGET.saturating_mul(rounds)).min(LONGEST_WAIT);
+            if let Some(mine) = mine {
+                let since = mine.waits.map_or(now, |waits| waits.since);
+                let until = now + wait + BUDGET;
+                mine.waits = Some(Waits { since, until });
+            }
+            return Err(wait);
+        };
+        if let Some(mine) = mine {
+            mine.waits = None;
+        }
+        Ok(Visit {
+            began: now,
+            _permits: permits,
         })
     }
 
@@ -125,6 +166,10 @@ impl<T: Clone> WorkloadClusters<T> {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Known<T>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn permit(of: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    of.clone().try_acquire_owned().ok()
 }
 
 #[cfg(test)]
@@ -153,7 +198,7 @@ mod tests {
         }
         let first: Vec<_> = keys
             .iter()
-            .filter_map(|key| Some((key, clusters.visit(key)?)))
+            .filter_map(|key| Some((key, clusters.visit(key).ok()?)))
             .collect();
         assert_eq!(first.len(), MAX_CONCURRENT);
         tokio::time::advance(BUDGET).await;
@@ -161,10 +206,42 @@ mod tests {
         for (key, visit) in first {
             clusters.leave(key, visit);
         }
-        let again: Vec<_> = slow.iter().filter_map(|key| clusters.visit(key)).collect();
+        let again: Vec<_> = slow.iter().filter_map(|key| clusters.visit(key).ok()).collect();
         assert_eq!(again.len(), MAX_SLOW);
         clusters.insert("fast", 1, 0);
-        assert!(clusters.visit("fast").is_some());
+        assert!(clusters.visit("fast").is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_those_that_were_slow_the_one_that_waited_longest_is_next() {
+        let clusters = WorkloadClusters::default();
+        let keys: Vec<_> = (0..6).map(|n| format!("slow-{n}")).collect();
+        for key in &keys {
+            clusters.insert(key, 1, 0);
+            clusters.lock().get_mut(key).expect("it was inserted").slow = true;
+        }
+        let mut visited = Vec::new();
+        // Asked in the same order each time, the last would never come to it by luck.
+        for _ in 0..3 {
+            let mut visits = Vec::new();
+            for key in &keys {
+                tokio::time::advance(Duration::from_millis(100)).await;
+                visits.extend(clusters.visit(key).map(|visit| (key, visit)));
+            }
+            for (key, visit) in visits {
+                visited.push(key.clone());
+                clusters.leave(key, visit);
+                clusters.lock().get_mut(key).expect("it was inserted").slow = true;
+            }
+        }
+        assert_eq!(visited, keys);
+        // slow-0 to slow-3 wait, in this order.
+        assert_eq!(clusters.visit("slow-4").err(), Some(SHORTLY + 2 * BUDGET));
+        assert_eq!(clusters.visit("slow-3").err(), Some(SHORTLY + BUDGET));
+        assert!(clusters.visit("slow-1").is_ok());
+        // Who does not come any more is waited for by nobody.
+        tokio::time::advance(4 * BUDGET).await;
+        assert!(clusters.visit("slow-4").is_ok());
     }
 
     #[tokio::test(start_paused = true)]

@@ -99,7 +99,11 @@ fn silent_tenants_in_every_slot_do_not_keep_a_new_one_from_its_service() {
         world
             .wait_for::<Service>("fresh-apiserver", "to be made", |_| true)
             .await;
-        tenants[0].behave(Manner::Kind);
-        says(world, "silent-0", "Available").await;
+        for tenant in &tenants {
+            tenant.behave(Manner::Kind);
+        }
+        for number in 0..SLOTS {
+            says(world, &format!("silent-{number}"), "Available").await;
+        }
     });
 }
