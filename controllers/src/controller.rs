@@ -1,7 +1,7 @@
 //! What every controller shares: its context, its schedule, and how it is run until shutdown.
 
 use crate::calls::{CallError, Calls, Object};
-use crate::text::excerpt_of;
+use crate::events::Events;
 use capn_api::cluster_api::{Cluster, PAUSED_ANNOTATION, WATCH_LABEL};
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -10,7 +10,7 @@ use kube::{
     Client, Resource, ResourceExt,
     runtime::{
         controller::{Action, Controller},
-        events::{Event, EventType, Recorder, Reporter},
+        events::EventType,
         reflector::ObjectRef,
         watcher,
     },
@@ -24,9 +24,6 @@ use std::{
     time::Duration,
 };
 use tokio::sync::watch;
-
-/// Longest note of an Event, in bytes: the API refuses 1 KiB.
-const MAX_NOTE_LENGTH: usize = 1000;
 
 /// How many objects of one kind are worked on at the same time.
 pub const CONCURRENCY: u16 = 16;
@@ -69,53 +66,23 @@ impl Scope {
 pub struct Context {
     /// Calls under the controller's own field manager.
     pub calls: Calls,
-    events: Recorder,
+    events: Events,
     failures: Mutex<HashMap<String, u32>>,
-    said: Mutex<HashMap<Said, u64>>,
 }
-
-/// UID of an object, and a reason.
-type Said = (String, String);
 
 impl Context {
     /// A context for the controller of this name, which is its field manager too.
     pub fn new(client: Client, name: &'static str) -> Self {
-        let reporter = Reporter {
-            controller: name.into(),
-            instance: std::env::var("POD_NAME").ok(),
-        };
         Self {
             calls: Calls::new(client.clone(), name),
-            events: Recorder::new(client, reporter),
+            events: Events::new(client, name),
             failures: Mutex::default(),
-            said: Mutex::default(),
         }
     }
 
-    /// Publishes an event, unless it is the one that was published last for this object and reason.
+    /// Publishes an Event, unless the same was published about this object a short while ago.
     pub async fn event(&self, about: &ObjectReference, type_: EventType, reason: &str, note: &str) {
-        let mut hasher = DefaultHasher::new();
-        note.hash(&mut hasher);
-        let key = (about.uid.clone().unwrap_or_default(), reason.to_owned());
-        let before = self
-            .said
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key, hasher.finish());
-        if before == Some(hasher.finish()) {
-            return;
-        }
-        let note = excerpt_of(note, MAX_NOTE_LENGTH);
-        let event = Event {
-            type_,
-            reason: reason.into(),
-            note: Some(note),
-            action: "Reconcile".into(),
-            secondary: None,
-        };
-        if let Err(error) = self.events.publish(&event, about).await {
-            tracing::debug!(reason, %error, "event not published");
-        }
+        self.events.publish(about, type_, reason, note).await;
     }
 
     /// The wait before the next try of an object that failed: 1 s, doubled up to a minute, with jitter.
@@ -129,11 +96,7 @@ impl Context {
 
     /// Forgets all about an object that is gone.
     pub fn forget<K: Object>(&self, gone: &K) {
-        let uid = gone.uid().unwrap_or_default();
-        self.said
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|(about, _), _| *about != uid);
+        self.events.forget(&gone.uid().unwrap_or_default());
         self.calls.forget(gone);
     }
 

@@ -6,6 +6,7 @@ pub mod args;
 pub mod calls;
 pub mod checksum;
 pub mod controller;
+pub(crate) mod events;
 pub mod host;
 pub mod kubevirt_cluster;
 pub mod kubevirt_machine;

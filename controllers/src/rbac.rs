@@ -54,7 +54,7 @@ const NESTED: &[Rule] = &[
     ),
     ("storage.k8s.io", &["storageclasses"], &["get"]),
     ("", &["events"], &["list"]),
-    ("events.k8s.io", &["events"], &["create", "patch"]),
+    ("events.k8s.io", &["events"], &["create"]),
 ];
 
 const KUBEVIRT: &[Rule] = &[
@@ -82,7 +82,7 @@ const KUBEVIRT: &[Rule] = &[
         &["virtualmachineinstances"],
         &["delete", "get", "list", "watch"],
     ),
-    ("events.k8s.io", &["events"], &["create", "patch"]),
+    ("events.k8s.io", &["events"], &["create"]),
 ];
 
 /// What Cluster API's core does with a provider's kinds.
