@@ -126,6 +126,11 @@ control_planes_heal() {
   for name in "${FAULTY_CONTROL_PLANES[@]}"; do
     wait_for 240 "$name to heal" holds nestedcontrolplane "$name" Available
   done
+  # An authority that is in use is not replaced.
+  authority wrong-key "$folder/other.key" "$folder/other.crt"
+  wait_for 120 "the other authority to be reported" reported nestedcontrolplane wrong-key CertificatesValid AuthorityChanged
+  authority wrong-key "$folder/one.key" "$folder/one.crt"
+  wait_for 120 "the authority to be valid again" holds nestedcontrolplane wrong-key CertificatesValid
   # A person's Secret is used as it is.
   diff <(kubectl -n "$NAMESPACE" get secret wrong-key-ca -o jsonpath='{.data.tls\.crt}' | base64 -d) "$folder/one.crt"
   quiet kubectl -n "$NAMESPACE" delete cluster "${FAULTY_CONTROL_PLANES[@]}" --timeout 300s

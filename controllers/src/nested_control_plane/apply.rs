@@ -8,7 +8,6 @@ use super::names::{DATASTORE_INITIALIZED_ANNOTATION, Names};
 use super::observe::{Observed, prepared};
 use super::validate::Tenant;
 use crate::calls::{CallError, Calls, Dependents, Object};
-use crate::checksum::checksum;
 use capn_api::{
     NestedControlPlane,
     cluster_api::{BLOCK_MOVE_ANNOTATION, CLUSTER_NAME_LABEL},
@@ -262,14 +261,6 @@ pub(crate) async fn own(
         patch["spec"] = json!({"controlPlaneEndpoint": endpoint});
     }
     calls.merge(&patch, ncp).await
-}
-
-/// Stands for the authorities that pods read only when they start.
-pub(crate) fn authorities_mark(authorities: &super::keys::Authorities) -> String {
-    // PEM text may be wrapped in other lines without saying anything else.
-    let service_account: String = authorities.service_account.certificate.split_whitespace().collect();
-    let certificates = [&authorities.ca, &authorities.etcd, &authorities.proxy].map(|authority| authority.der());
-    checksum(certificates.into_iter().chain([service_account.as_bytes()]))
 }
 
 /// Stores what was applied, and removes what was stored before.

@@ -99,6 +99,12 @@ impl Error {
                 Again::Backoff,
                 condition::CERTIFICATES_VALID,
             ),
+            Self::Keys(KeysError::Changed { .. } | KeysError::Replaced { .. }) => verdict(
+                "AuthorityChanged",
+                Some(EventType::Warning),
+                Again::Backoff,
+                condition::CERTIFICATES_VALID,
+            ),
             Self::Keys(KeysError::Lost { .. }) => verdict(
                 "SecretMissing",
                 Some(EventType::Warning),

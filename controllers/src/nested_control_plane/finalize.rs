@@ -58,7 +58,7 @@ pub(crate) async fn finalize(
         delete(dependents, service).await?;
     }
     for secret in observed.secrets.all() {
-        delete(dependents, secret).await?;
+        dependents.delete(secret).await?;
     }
     delete(dependents, &observed.etcd_config).await?;
     for revision in &observed.revisions {

@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use k8s_openapi::{api::apps::v1::ControllerRevision, apimachinery::pkg::runtime::RawExtension};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// What a control plane is made from.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -24,17 +25,26 @@ pub(crate) struct Inputs {
     /// What its Services had.
     #[serde(default)]
     pub(crate) addresses: Given,
+    /// Identities of its authorities.
+    #[serde(default)]
+    pub(crate) authorities: BTreeMap<String, String>,
 }
 
 impl Inputs {
     /// What the objects say now, but for the endpoint, which is never taken back.
-    pub(crate) fn of(ncp: &NestedControlPlane, cluster: &Cluster, addresses: Given) -> Self {
+    pub(crate) fn of(
+        ncp: &NestedControlPlane,
+        cluster: &Cluster,
+        addresses: Given,
+        authorities: &BTreeMap<String, String>,
+    ) -> Self {
         let mut spec = ncp.spec.clone();
         spec.control_plane_endpoint = None;
         Self {
             spec,
             cluster_network: cluster.spec.cluster_network.clone(),
             addresses,
+            authorities: authorities.clone(),
         }
     }
 
@@ -113,7 +123,12 @@ mod tests {
             json!({"version": "v1.36.3", "certificates": {"validity": "90m", "renewBefore": "1800s"}}),
             json!({"version": "v1.36.3", "datastore": {"etcd": {"storage": {"size": "1024Mi"}}}}),
         ] {
-            let inputs = Inputs::of(&ncp(spec.clone()), &cluster(network.clone()), Given::default());
+            let inputs = Inputs::of(
+                &ncp(spec.clone()),
+                &cluster(network.clone()),
+                Given::default(),
+                &BTreeMap::new(),
+            );
             let tenant = tenant(spec.clone());
             let stored = [inputs.revision(&tenant, &[]).unwrap()];
             assert!(inputs.revision(&tenant, &stored).is_none(), "{spec}");
@@ -122,6 +137,7 @@ mod tests {
                 &ncp(json!({"version": "v1.36.2"})),
                 &cluster(json!({})),
                 Given::default(),
+                &BTreeMap::new(),
             );
             let next = other.revision(&tenant, &stored).unwrap();
             assert_eq!(next.revision, 2);

@@ -50,7 +50,7 @@ use kube::{
 use names::Names;
 use observe::{Observed, OfCluster};
 use status::Outcome;
-use std::{slice, sync::Arc};
+use std::{mem, slice, sync::Arc};
 use tokio::sync::watch;
 use turn::Turns;
 use validate::{Tenant, ValidateError};
@@ -231,7 +231,8 @@ impl Pass<'_> {
         let (mut tenant, invalid) = self.tenant(cluster, &observed)?;
         validate::validate_claims(&self.ncp, &observed)?;
         tenant.etcd.bootstrap = datastore.bootstrap();
-        let given = Inputs::stored(&observed.revisions).unwrap_or_default().addresses;
+        let stored = Inputs::stored(&observed.revisions).unwrap_or_default();
+        let given = stored.addresses;
         let services = &observed.services;
         tenant.endpoint.given = given.missing(services.api_server.as_ref(), services.etcd.as_ref());
         let rollout = validate::rollout(&mut tenant, &observed, self.now);
@@ -242,17 +243,12 @@ impl Pass<'_> {
         };
         self.ncp = apply::own(calls, &self.ncp, names, &own).await.map_err(Error::Apply)?;
         let refused = Refused::default();
-        let network = async {
-            apply::network(dependents, &tenant, build::network(&tenant), &observed, &refused)
-                .await
-                .map_err(Error::Apply)
-        };
-        let authorities = async {
-            keys::authorities(dependents, &tenant, &observed.secrets, self.now)
-                .await
-                .map_err(Error::Keys)
-        };
-        let (network, authorities) = tokio::try_join!(network.boxed(), authorities.boxed())?;
+        let network = apply::network(dependents, &tenant, build::network(&tenant), &observed, &refused);
+        let secrets = &observed.secrets;
+        let authorities = keys::authorities(dependents, &tenant, secrets, &stored.authorities, self.now);
+        // Neither is cut off by what the other meets.
+        let (network, authorities) = tokio::join!(network.boxed(), authorities.boxed());
+        let (network, mut authorities) = (network.map_err(Error::Apply)?, authorities?);
         let Some(addresses) = addresses::addresses(&tenant, &network.api_server, &network.etcd) else {
             return Ok(Outcome::WaitingForAddress);
         };
@@ -264,22 +260,15 @@ impl Pass<'_> {
         if !apply::started(&tenant, &observed) && !self.own.turns.take(&self.ncp, &all, self.now) {
             return Ok(Outcome::WaitingForTurn);
         }
-        let leaves = keys::leaves(
-            dependents,
-            &tenant,
-            &addresses,
-            &authorities,
-            &observed.secrets,
-            self.now,
-        )
-        .boxed()
-        .await;
+        let leaves = keys::leaves(dependents, &tenant, &addresses, &authorities, secrets, self.now)
+            .boxed()
+            .await;
         let (leaves, unissued) = match leaves {
             Err(error) if !tenant.has_run => return Err(error.into()),
             Err(error) => (None, Some(error)),
             Ok(leaves) => (Some(leaves), None),
         };
-        let mut wanted = build::workloads(&tenant, &addresses, &apply::authorities_mark(&authorities));
+        let mut wanted = build::workloads(&tenant, &addresses, &authorities.marks);
         wanted.control_plane = wanted.control_plane.filter(|_| !stopped);
         wanted.etcd = wanted.etcd.filter(|_| !datastore.is_gone());
         let workloads = apply::workloads(dependents, &tenant, wanted, &observed, &refused)
@@ -307,7 +296,7 @@ impl Pass<'_> {
         let invalid = invalid.or(overlap).map(Error::Validate);
         if addresses.published.is_some() && invalid.is_none() && refused.is_empty() {
             let given = Given::to(&tenant.endpoint, Some(&network.api_server), Some(&network.etcd));
-            let inputs = Inputs::of(&self.ncp, cluster, given);
+            let inputs = Inputs::of(&self.ncp, cluster, given, &authorities.identities);
             let stored = apply::store(dependents, &tenant, &inputs, &observed.revisions);
             stored.await.map_err(Error::Apply)?;
         }
@@ -315,8 +304,9 @@ impl Pass<'_> {
             Ok(seeded) => (seeded, None),
             Err(error) => (None, Some(error)),
         };
-        let errors = [lost, invalid, unissued.map(Error::Keys), unseeded];
-        let mut errors: Vec<_> = errors.into_iter().flatten().chain(refused).collect();
+        let faults = mem::take(&mut authorities.faults).into_iter().chain(unissued);
+        let errors = [lost, invalid, unseeded].into_iter().flatten();
+        let mut errors: Vec<_> = errors.chain(faults.map(Error::Keys)).chain(refused).collect();
         errors.sort_by_key(Error::rank);
         let soon = match seeded {
             Some(Written::NotNow(wait)) => Some(self.now + wait),
@@ -384,10 +374,10 @@ impl Pass<'_> {
         };
         let access = Access {
             server: &format!("https://{}", direct.authority()),
-            authority: authorities.ca.certificate(),
+            authority: authorities.ca.trusted(),
             admin,
         };
-        let objects = build::inside(tenant, addresses, endpoint, authorities.ca.certificate());
+        let objects = build::inside(tenant, addresses, endpoint, authorities.ca.trusted());
         let written = self.own.tenants.write(self.owner.uid(), access, objects).await?;
         Ok(Some(written))
     }

@@ -75,17 +75,27 @@ impl Names {
     pub(crate) fn etcd_ca(&self) -> String {
         self.with("etcd")
     }
+    pub(crate) fn etcd_peer_ca(&self) -> String {
+        self.with("etcd-peer")
+    }
     pub(crate) fn proxy_ca(&self) -> String {
         self.with("proxy")
     }
     pub(crate) fn service_account(&self) -> String {
         self.with("sa")
     }
+    /// The Secret with copies of the authorities in use, which pods mount.
+    pub(crate) fn pki(&self) -> String {
+        self.with("pki")
+    }
     pub(crate) fn kubeconfig(&self) -> String {
         self.with("kubeconfig")
     }
     pub(crate) fn api_server_certificates(&self) -> String {
         self.with("apiserver")
+    }
+    pub(crate) fn etcd_client(&self) -> String {
+        self.with("apiserver-etcd-client")
     }
     pub(crate) fn etcd_certificates(&self) -> String {
         self.with("etcd-member")
@@ -107,6 +117,24 @@ impl Names {
     }
     pub(crate) fn etcd_peers(&self) -> String {
         self.with("etcd-peer")
+    }
+
+    /// Names of all Secrets.
+    pub(crate) fn secrets(&self) -> [String; 12] {
+        [
+            self.ca(),
+            self.etcd_ca(),
+            self.etcd_peer_ca(),
+            self.proxy_ca(),
+            self.service_account(),
+            self.pki(),
+            self.kubeconfig(),
+            self.api_server_certificates(),
+            self.etcd_client(),
+            self.etcd_certificates(),
+            self.controller_manager(),
+            self.scheduler(),
+        ]
     }
 
     /// Name of a ControllerRevision with this checksum.
@@ -174,15 +202,6 @@ mod tests {
     fn suffixes() -> Vec<String> {
         let names = Names::new("a", "uid");
         let ours = [
-            names.ca(),
-            names.etcd_ca(),
-            names.proxy_ca(),
-            names.service_account(),
-            names.kubeconfig(),
-            names.api_server_certificates(),
-            names.etcd_certificates(),
-            names.controller_manager(),
-            names.scheduler(),
             names.control_plane(),
             names.api_server_service(),
             names.etcd(),
@@ -190,8 +209,9 @@ mod tests {
             names.member(0),
             names.claim(0).trim_start_matches("data-").to_owned(),
         ];
-        let theirs = ["apiserver-etcd-client", "lb", "md-0"].map(|suffix| format!("a-{suffix}"));
+        let theirs = ["lb", "md-0"].map(|suffix| format!("a-{suffix}"));
         ours.into_iter()
+            .chain(names.secrets())
             .chain(theirs)
             .map(|name| name["a-".len()..].to_owned())
             .collect()

@@ -10,6 +10,7 @@ use capn_api::{
     cluster_api::{CLUSTER_NAME_LABEL, Cluster},
     nested_control_plane::DatastoreMember,
 };
+use futures::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, Deployment, StatefulSet},
@@ -18,6 +19,7 @@ use k8s_openapi::api::{
     storage::v1::StorageClass,
 };
 use kube::ResourceExt;
+use std::collections::BTreeMap;
 use tokio::try_join;
 
 /// What was found.
@@ -87,18 +89,27 @@ fn settles(object: &impl ResourceExt) -> Option<Timestamp> {
     Some(object.creation_timestamp()?.0 + SETTLING)
 }
 
-/// Secrets of a tenant.
+/// Secrets of a tenant by name: ours, and what has the names of ours.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Secrets {
-    pub(crate) ca: Option<Secret>,
-    pub(crate) etcd_ca: Option<Secret>,
-    pub(crate) proxy_ca: Option<Secret>,
-    pub(crate) service_account: Option<Secret>,
-    pub(crate) kubeconfig: Option<Secret>,
-    pub(crate) api_server: Option<Secret>,
-    pub(crate) etcd_member: Option<Secret>,
-    pub(crate) controller_manager: Option<Secret>,
-    pub(crate) scheduler: Option<Secret>,
+pub(crate) struct Secrets(BTreeMap<String, Secret>);
+
+impl Secrets {
+    /// The Secret of this name.
+    pub(crate) fn get(&self, name: &str) -> Option<&Secret> {
+        self.0.get(name)
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Secret> {
+        self.0.values()
+    }
+}
+
+impl FromIterator<Secret> for Secrets {
+    fn from_iter<T: IntoIterator<Item = Secret>>(secrets: T) -> Self {
+        let named = secrets.into_iter().map(|secret| (secret.name_any(), secret));
+        Self(named.collect())
+    }
 }
 
 /// Services of a tenant.
@@ -118,34 +129,6 @@ impl Services {
             etcd_peers,
         } = self;
         [api_server, etcd, etcd_peers]
-    }
-}
-
-impl Secrets {
-    /// All of them.
-    pub(crate) fn all(&self) -> [&Option<Secret>; 9] {
-        let Self {
-            ca,
-            etcd_ca,
-            proxy_ca,
-            service_account,
-            kubeconfig,
-            api_server,
-            etcd_member,
-            controller_manager,
-            scheduler,
-        } = self;
-        [
-            api_server,
-            etcd_member,
-            controller_manager,
-            scheduler,
-            kubeconfig,
-            ca,
-            etcd_ca,
-            proxy_ca,
-            service_account,
-        ]
     }
 }
 
@@ -305,7 +288,7 @@ async fn secrets(dependents: Dependents<'_>, namespace: &str, names: &Names) -> 
     let calls = dependents.calls();
     let found = calls.list(Some(namespace), &names.owned_selector()).await?;
     let mut found = Found::owned(found, dependents.owner());
-    let mut one = |name: String| {
+    let all = names.secrets().map(|name| {
         let found = found.take(&name);
         async move {
             match found {
@@ -313,30 +296,8 @@ async fn secrets(dependents: Dependents<'_>, namespace: &str, names: &Names) -> 
                 None => calls.get::<Secret>(Some(namespace), &name).await,
             }
         }
-    };
-    let (ca, etcd_ca, proxy_ca, service_account, kubeconfig, api_server, etcd_member, controller_manager, scheduler) =
-        try_join!(
-            one(names.ca()),
-            one(names.etcd_ca()),
-            one(names.proxy_ca()),
-            one(names.service_account()),
-            one(names.kubeconfig()),
-            one(names.api_server_certificates()),
-            one(names.etcd_certificates()),
-            one(names.controller_manager()),
-            one(names.scheduler()),
-        )?;
-    Ok(Secrets {
-        ca,
-        etcd_ca,
-        proxy_ca,
-        service_account,
-        kubeconfig,
-        api_server,
-        etcd_member,
-        controller_manager,
-        scheduler,
-    })
+    });
+    Ok(try_join_all(all).await?.into_iter().flatten().collect())
 }
 
 /// Ours are found by label, and those that members have served from by name too: a label is soon
@@ -366,7 +327,7 @@ async fn foreign_claims(calls: &Calls, namespace: &str, names: &Names) -> Result
         let name = names.claim(ordinal);
         async move { calls.get::<PersistentVolumeClaim>(Some(namespace), &name).await }
     });
-    let found = futures::future::try_join_all(claims).await?;
+    let found = try_join_all(claims).await?;
     Ok(found.into_iter().flatten().map(|claim| claim.name_any()).collect())
 }
 

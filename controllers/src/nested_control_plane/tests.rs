@@ -3,7 +3,7 @@
 use super::{
     addresses::{Addresses, addresses},
     build,
-    keys::{self, Authorities},
+    keys::{self, Authorities, Marks},
     validate::{Tenant, ValidateError, validate},
 };
 use crate::pki::Authority;
@@ -11,7 +11,10 @@ use capn_api::{NestedControlPlane, cluster_api::Cluster, common::ApiEndpoint};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Service;
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 pub(super) fn ncp(spec: Value) -> NestedControlPlane {
     serde_json::from_value(json!({
@@ -64,20 +67,30 @@ fn published(spec: Value) -> ApiEndpoint {
     reached(&tenant(spec)).published.unwrap()
 }
 
+fn marks() -> Marks {
+    Marks {
+        control_plane: "authorities".into(),
+        etcd: "authorities of etcd".into(),
+    }
+}
+
 /// What the API server's certificates say, and when they are renewed.
 pub(super) fn certificates(tenant: &Tenant, addresses: &Addresses) -> Value {
     static AUTHORITIES: LazyLock<Authorities> = LazyLock::new(|| {
         let pair = || Authority::generate("authority", Timestamp::UNIX_EPOCH).unwrap();
-        let authority = || Authority::read(&pair(), Timestamp::UNIX_EPOCH).unwrap();
+        let authority = || Authority::read(&pair()).unwrap();
         Authorities {
             ca: authority(),
-            etcd: authority(),
             proxy: authority(),
-            service_account: pair(),
+            etcd: authority(),
+            etcd_peers: authority(),
+            marks: marks(),
+            identities: BTreeMap::new(),
+            faults: Vec::new(),
         }
     });
-    let wanted = keys::api_server(tenant, addresses, &AUTHORITIES, &None);
-    let decided = keys::decide(tenant, &AUTHORITIES, &wanted, Timestamp::UNIX_EPOCH).unwrap();
+    let wanted = keys::api_server(tenant, addresses, &AUTHORITIES);
+    let decided = keys::decide(tenant, &AUTHORITIES, &wanted, None, Timestamp::UNIX_EPOCH).unwrap();
     let names = wanted.leaves.iter().map(|(_, spec, _)| format!("{:?}", spec.names));
     let names: Vec<_> = names.collect();
     json!({"names": names, "renewal": decided.renewal.to_string()})
@@ -88,7 +101,7 @@ pub(super) fn built(spec: &Value) -> Value {
     let tenant = tenant(spec.clone());
     let addresses = reached(&tenant);
     let network = build::network(&tenant);
-    let workloads = build::workloads(&tenant, &addresses, "authorities");
+    let workloads = build::workloads(&tenant, &addresses, &marks());
     json!({
         "services": [network.api_server, network.etcd, network.etcd_peers],
         "etcdConfig": network.etcd_config,
@@ -108,7 +121,7 @@ fn version_alone_is_enough() {
     let addresses = reached(&tenant);
     let network = build::network(&tenant);
     insta::assert_yaml_snapshot!("services", [network.api_server, network.etcd, network.etcd_peers]);
-    let workloads = build::workloads(&tenant, &addresses, "authorities");
+    let workloads = build::workloads(&tenant, &addresses, &marks());
     insta::assert_yaml_snapshot!("etcd", workloads.etcd);
     insta::assert_yaml_snapshot!("etcd_config", network.etcd_config);
     insta::assert_yaml_snapshot!("control_plane", workloads.control_plane);
@@ -119,7 +132,7 @@ fn version_alone_is_enough() {
 fn several_replicas_get_budgets_and_spread_over_nodes() {
     let spec = json!({"version": "v1.36.3", "replicas": 2, "datastore": {"etcd": {"replicas": 3}}});
     let tenant = tenant(spec);
-    let workloads = build::workloads(&tenant, &reached(&tenant), "authorities");
+    let workloads = build::workloads(&tenant, &reached(&tenant), &marks());
     insta::assert_yaml_snapshot!("budgets", [workloads.etcd_budget, workloads.control_plane_budget]);
     let template = workloads.control_plane.unwrap().spec.unwrap().template.spec.unwrap();
     assert_eq!(

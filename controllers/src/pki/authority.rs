@@ -1,6 +1,6 @@
 //! Certificate authorities: made here, or brought by a person.
 
-use super::{PemPair, PkiError, generate, issue, offset, read_key};
+use super::{PemPair, PkiError, certificates, generate, issue, offset, read_key};
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -15,15 +15,20 @@ pub(super) const BACKDATE: SignedDuration = SignedDuration::from_mins(5);
 pub struct Authority {
     pub(super) issuer: Issuer<'static, KeyPair>,
     pub(super) certificate: String,
-    der: Vec<u8>,
     pub(super) subject: Vec<u8>,
     not_after: Timestamp,
 }
 
 impl Authority {
     /// Makes a new self-signed authority, ECDSA P-256.
+    ///
+    /// # Errors
+    /// When the cryptography library fails.
     pub fn generate(common_name: &str, now: Timestamp) -> Result<PemPair, PkiError> {
-        let key = generate()?;
+        Self::self_signed(&generate()?, common_name, now)
+    }
+
+    pub(crate) fn self_signed(key: &KeyPair, common_name: &str, now: Timestamp) -> Result<PemPair, PkiError> {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, common_name);
@@ -35,30 +40,27 @@ impl Authority {
         ];
         params.not_before = offset(now - BACKDATE)?;
         params.not_after = offset(now + LIFE)?;
-        let certificate = params.self_signed(&key).map_err(issue)?;
+        let certificate = params.self_signed(key).map_err(issue)?;
         Ok(PemPair {
             certificate: certificate.pem(),
             key: key.serialize_pem(),
         })
     }
 
-    /// Reads an authority and checks that it can sign now.
+    /// Reads an authority: its certificate, further ones that are trusted beside it, and its key.
     ///
     /// # Errors
-    /// When the pair does not match, is no authority, has ended, or cannot be read.
-    pub fn read(pair: &PemPair, now: Timestamp) -> Result<Self, PkiError> {
+    /// When the first certificate is no authority or the key does not belong to it, or when something
+    /// cannot be read.
+    pub fn read(pair: &PemPair) -> Result<Self, PkiError> {
         let der = first_certificate(&pair.certificate)?;
         let (_, x509) = X509Certificate::from_der(&der).map_err(|_| PkiError::Certificate)?;
         let not_after = Timestamp::from_second(x509.validity().not_after.timestamp()).unwrap_or(Timestamp::MAX);
         if !x509.is_ca() {
             return Err(PkiError::NotAnAuthority);
         }
-        if not_after <= now {
-            return Err(PkiError::Expired(not_after));
-        }
         let key = read_key(&pair.key)?;
-        let public_key = x509.public_key().subject_public_key.data.to_vec();
-        if public_key != key.public_key_raw() {
+        if x509.public_key().subject_public_key.data != key.public_key_raw() {
             return Err(PkiError::Mismatch);
         }
         let subject = x509.subject().as_raw().to_vec();
@@ -68,18 +70,23 @@ impl Authority {
             certificate: pair.certificate.clone(),
             subject,
             not_after,
-            der,
         })
     }
 
-    /// The certificate, PEM.
-    pub fn certificate(&self) -> &str {
+    /// Its certificate and those that are trusted beside it, PEM.
+    pub fn trusted(&self) -> &str {
         &self.certificate
     }
 
-    /// The certificate, DER.
-    pub fn der(&self) -> &[u8] {
-        &self.der
+    /// Whether it can still sign.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn is_valid(&self, now: Timestamp) -> Result<(), PkiError> {
+        if self.not_after <= now {
+            return Err(PkiError::Expired(self.not_after));
+        }
+        Ok(())
     }
 
     /// When the authority ends.
@@ -96,7 +103,6 @@ impl std::fmt::Debug for Authority {
     }
 }
 
-/// DER of the first certificate in a PEM text.
 /// When the first certificate of a PEM text ends; `None` when there is none.
 pub fn not_after(pem: &str) -> Option<Timestamp> {
     let der = first_certificate(pem).ok()?;
@@ -105,8 +111,5 @@ pub fn not_after(pem: &str) -> Option<Timestamp> {
 }
 
 pub(super) fn first_certificate(pem: &str) -> Result<Vec<u8>, PkiError> {
-    use rustls_pki_types::{CertificateDer, pem::PemObject};
-    CertificateDer::from_pem_slice(pem.as_bytes())
-        .map(|der| der.to_vec())
-        .map_err(|_| PkiError::Certificate)
+    certificates(pem).map(|mut all| all.swap_remove(0))
 }

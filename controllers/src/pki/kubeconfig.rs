@@ -18,8 +18,17 @@ pub enum Credentials<'a> {
     None,
 }
 
+/// How a kubeconfig says which authorities a server's certificate may be signed by.
+#[derive(Clone, Copy, Debug)]
+pub enum Trust<'a> {
+    /// Their certificates, PEM, inside the kubeconfig.
+    Embedded(&'a str),
+    /// Path of their certificates.
+    File(&'a str),
+}
+
 /// A kubeconfig as YAML: one cluster, one user, one context.
-pub fn kubeconfig(cluster: &str, server: &str, authority: &str, user: &str, credentials: Credentials<'_>) -> String {
+pub fn kubeconfig(cluster: &str, server: &str, trust: Trust<'_>, user: &str, credentials: Credentials<'_>) -> String {
     let data = |pem: &str| json!(k8s_openapi::ByteString(pem.as_bytes().to_vec()));
     let user_value = match credentials {
         Credentials::Embedded(pair) => {
@@ -28,11 +37,16 @@ pub fn kubeconfig(cluster: &str, server: &str, authority: &str, user: &str, cred
         Credentials::Files { certificate, key } => json!({"client-certificate": certificate, "client-key": key}),
         Credentials::None => Value::Null,
     };
+    let mut of_cluster = json!({"server": server});
+    match trust {
+        Trust::Embedded(pem) => of_cluster["certificate-authority-data"] = data(pem),
+        Trust::File(path) => of_cluster["certificate-authority"] = json!(path),
+    }
     let context = format!("{user}@{cluster}");
     let mut config = json!({
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": cluster, "cluster": {"certificate-authority-data": data(authority), "server": server}}],
+        "clusters": [{"name": cluster, "cluster": of_cluster}],
         "contexts": [],
         "current-context": "",
         "users": [],

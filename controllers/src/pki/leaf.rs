@@ -49,9 +49,10 @@ impl LeafSpec {
     /// Issues a certificate with a new key. It never outlives its authority.
     ///
     /// # Errors
-    /// When a name cannot stand in a certificate, or the authority's subject cannot be written as
-    /// issuer byte for byte.
+    /// When the authority has ended, a name cannot stand in a certificate, or the authority's subject
+    /// cannot be written as issuer byte for byte.
     pub fn issue(&self, authority: &Authority, life: SignedDuration, now: Timestamp) -> Result<PemPair, PkiError> {
+        authority.is_valid(now)?;
         let key = generate()?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();

@@ -7,10 +7,15 @@ mod kubeconfig;
 mod leaf;
 
 pub use authority::{Authority, not_after};
-pub use kubeconfig::{Credentials, kubeconfig};
+pub use kubeconfig::{Credentials, Trust, kubeconfig};
 pub use leaf::{Leaf, LeafSpec, Usage};
 
 use rcgen::KeyPair;
+use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer, pem::PemObject};
+use x509_parser::{
+    prelude::{FromDer, X509Certificate},
+    x509::SubjectPublicKeyInfo,
+};
 
 /// A certificate (or, for service accounts, a public key) and its private key, both PEM.
 #[derive(Clone, Eq, PartialEq)]
@@ -33,6 +38,9 @@ pub enum PkiError {
     /// The certificate is not PEM or not X.509.
     #[error("tls.crt holds no readable certificate: write a PEM encoded X.509 certificate")]
     Certificate,
+    /// The public key cannot be read.
+    #[error("tls.crt holds no readable public key: write it as PEM, as `openssl pkey -pubout` does")]
+    PublicKey,
     /// There is no key.
     #[error(
         "tls.key is missing: certificates cannot be issued without it, add the private key of the certificate authority"
@@ -70,15 +78,73 @@ pub fn service_account_pair() -> Result<PemPair, PkiError> {
     })
 }
 
-/// Checks a person's service account pair.
+/// Checks a pair that signs service account tokens: the first public key is that of the private key.
+/// Others may follow, which are trusted too.
+///
+/// # Errors
+/// When it is not, or when something cannot be read.
 pub fn check_service_account_pair(pair: &PemPair) -> Result<(), PkiError> {
     let key = read_key(&pair.key)?;
-    let public = rcgen::SubjectPublicKeyInfo::from_pem(&pair.certificate).map_err(|_| PkiError::Certificate)?;
-    if rcgen::PublicKeyData::der_bytes(&public) == key.public_key_raw() {
+    let first = public_keys(&pair.certificate)?.swap_remove(0);
+    let (_, public) = SubjectPublicKeyInfo::from_der(&first).map_err(|_| PkiError::PublicKey)?;
+    if public.subject_public_key.data == key.public_key_raw() {
         Ok(())
     } else {
         Err(PkiError::Mismatch)
     }
+}
+
+/// The public key of a private key, which is what makes one authority another than the next: its
+/// certificate may be renewed.
+///
+/// # Errors
+/// When the private key cannot be read.
+pub fn public_key(private: &str) -> Result<Vec<u8>, PkiError> {
+    read_key(private).map(|key| key.public_key_raw().to_vec())
+}
+
+/// The certificates of a PEM text, DER; at least one.
+///
+/// # Errors
+/// When there is none, or something that is none.
+pub fn certificates(pem: &str) -> Result<Vec<Vec<u8>>, PkiError> {
+    let readable = |der: &[u8]| X509Certificate::from_der(der).is_ok();
+    blocks::<CertificateDer<'_>>(pem, readable).ok_or(PkiError::Certificate)
+}
+
+/// The public keys of a PEM text, DER; at least one.
+///
+/// # Errors
+/// When there is none, or something that is none.
+pub fn public_keys(pem: &str) -> Result<Vec<Vec<u8>>, PkiError> {
+    let readable = |der: &[u8]| SubjectPublicKeyInfo::from_der(der).is_ok();
+    blocks::<SubjectPublicKeyInfoDer<'_>>(pem, readable).ok_or(PkiError::PublicKey)
+}
+
+/// What the blocks of one kind hold; none when there is no such block, or one that is not readable.
+fn blocks<T: PemObject + AsRef<[u8]>>(pem: &str, readable: impl Fn(&[u8]) -> bool) -> Option<Vec<Vec<u8>>> {
+    let found = T::pem_slice_iter(pem.as_bytes()).map(|block| {
+        let der = block.ok()?.as_ref().to_vec();
+        readable(&der).then_some(der)
+    });
+    let found: Vec<_> = found.collect::<Option<_>>()?;
+    (!found.is_empty()).then_some(found)
+}
+
+/// Certificates as one PEM text.
+pub fn certificates_pem<'a>(certificates: impl IntoIterator<Item = &'a Vec<u8>>) -> String {
+    pem_text("CERTIFICATE", certificates)
+}
+
+/// Public keys as one PEM text.
+pub fn public_keys_pem<'a>(keys: impl IntoIterator<Item = &'a Vec<u8>>) -> String {
+    pem_text("PUBLIC KEY", keys)
+}
+
+fn pem_text<'a>(tag: &str, items: impl IntoIterator<Item = &'a Vec<u8>>) -> String {
+    let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+    let text = |der: &Vec<u8>| pem::encode_config(&pem::Pem::new(tag, der.as_slice()), config);
+    items.into_iter().map(text).collect()
 }
 
 fn generate() -> Result<KeyPair, PkiError> {

@@ -1,7 +1,7 @@
 //! The ConfigMaps by which `kubeadm join` finds its cluster.
 
 use super::build::{Facts, in_namespace};
-use crate::pki::{Credentials, kubeconfig};
+use crate::pki::{Credentials, Trust, kubeconfig};
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 /// token by the controller manager.
 pub(super) fn cluster_info(facts: &Facts<'_>) -> ConfigMap {
     let server = format!("https://{}", facts.endpoint);
-    let text = kubeconfig("", &server, facts.authority, "", Credentials::None);
+    let text = kubeconfig("", &server, Trust::Embedded(facts.authority), "", Credentials::None);
     config_map("kube-public", "cluster-info", &[("kubeconfig", text)])
 }
 

@@ -1,7 +1,7 @@
 //! Clients of workload clusters. Their API servers belong to tenants: an answer is bounded in bytes
 //! and time, and neither a kubeconfig nor the environment leads a client anywhere else.
 
-use crate::pki::{self, Credentials, PemPair};
+use crate::pki::{self, Credentials, PemPair, Trust};
 use capn_api::common::ApiEndpoint;
 use http_body_util::Limited;
 use kube::{
@@ -20,7 +20,7 @@ const MAX_ANSWER: usize = 4 << 20;
 pub(crate) struct Access<'a> {
     /// URL of the API server.
     pub(crate) server: &'a str,
-    /// Its certificate authority, PEM.
+    /// Certificate authorities that are trusted, PEM.
     pub(crate) authority: &'a str,
     /// An administrator's certificate.
     pub(crate) admin: &'a PemPair,
@@ -33,7 +33,13 @@ impl Access<'_> {
     /// When the certificates cannot be used, in words that hold none of them.
     pub(crate) async fn client(self) -> Result<Client, String> {
         let user = Credentials::Embedded(self.admin);
-        let text = pki::kubeconfig("workload", self.server, self.authority, "manager", user);
+        let text = pki::kubeconfig(
+            "workload",
+            self.server,
+            Trust::Embedded(self.authority),
+            "manager",
+            user,
+        );
         let kubeconfig = Kubeconfig::from_yaml(&text).map_err(|_| "the kubeconfig cannot be read".to_owned())?;
         client(kubeconfig).await
     }

@@ -6,7 +6,7 @@ use crate::{
 };
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
-    core::v1::{Container, Secret},
+    core::v1::{Container, PodSpec, Secret},
 };
 use std::{
     net::TcpListener,
@@ -35,36 +35,6 @@ impl Bare {
         let name = &model.name;
         let folder = std::env::temp_dir().join(format!("capn-bench-{}", std::process::id()));
         tokio::fs::create_dir_all(folder.join("etcd")).await?;
-        let save = async |secret: String, files: &[(&str, &str)]| -> Result<(), Failure> {
-            let secret = tenants.api::<Secret>().get(&secret).await?;
-            for (key, file) in files {
-                let value = secret
-                    .data
-                    .as_ref()
-                    .and_then(|data| data.get(*key))
-                    .ok_or("a certificate is missing")?;
-                tokio::fs::write(folder.join(file), &value.0).await?;
-            }
-            Ok(())
-        };
-        save(format!("{name}-ca"), &[("tls.crt", "ca.crt")]).await?;
-        save(format!("{name}-proxy"), &[("tls.crt", "front-proxy-ca.crt")]).await?;
-        save(
-            format!("{name}-etcd"),
-            &[("tls.crt", "etcd-ca.crt"), ("tls.crt", "etcd/ca.crt")],
-        )
-        .await?;
-        save(format!("{name}-sa"), &[("tls.crt", "sa.pub"), ("tls.key", "sa.key")]).await?;
-        save(
-            format!("{name}-etcd-member"),
-            &[("tls.crt", "etcd/tls.crt"), ("tls.key", "etcd/tls.key")],
-        )
-        .await?;
-        let leaves = ["apiserver", "etcd-client", "front-proxy-client", "kubelet-client"];
-        for leaf in leaves {
-            let (crt, key) = (format!("{leaf}.crt"), format!("{leaf}.key"));
-            save(format!("{name}-apiserver"), &[(&crt, &crt), (&key, &key)]).await?;
-        }
         let secret = tenants.api::<Secret>().get(&format!("{name}-kubeconfig")).await?;
         let text = secret
             .data
@@ -80,12 +50,14 @@ impl Bare {
             .spec
             .and_then(|spec| spec.template.spec)
             .ok_or("a Deployment without pods")?;
+        save(tenants, &pod, "api-server", &folder).await?;
         let api_server = pod.init_containers.unwrap_or_default();
         let set = tenants.api::<StatefulSet>().get(&format!("{name}-etcd")).await?;
         let pod = set
             .spec
             .and_then(|spec| spec.template.spec)
             .ok_or("a StatefulSet without pods")?;
+        save(tenants, &pod, "certificates", &folder.join("etcd")).await?;
         Ok(Self {
             api_server: (kubernetes.join("kube-apiserver"), flags(&api_server)),
             etcd: (etcd.join("etcd"), flags(&pod.containers)),
@@ -146,6 +118,23 @@ impl Drop for Bare {
         // A folder of certificates of a tenant that is gone; nothing to be done if it stays.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+/// Writes the files of a pod's volume into a folder.
+async fn save(tenants: &Tenants, pod: &PodSpec, volume: &str, folder: &Path) -> Result<(), Failure> {
+    let volumes = pod.volumes.iter().flatten();
+    let sources = volumes
+        .filter(|found| found.name == volume)
+        .filter_map(|found| found.projected.as_ref())
+        .flat_map(|projected| projected.sources.iter().flatten());
+    for from in sources.filter_map(|source| source.secret.as_ref()) {
+        let data = tenants.api::<Secret>().get(&from.name).await?.data.unwrap_or_default();
+        for item in from.items.iter().flatten() {
+            let value = data.get(&item.key).ok_or("a certificate is missing")?;
+            tokio::fs::write(folder.join(&item.path), &value.0).await?;
+        }
+    }
+    Ok(())
 }
 
 fn flags(containers: &[Container]) -> Vec<String> {

@@ -4,7 +4,7 @@ use super::metadata;
 use super::pod::{Args, container, extra_volumes, files, list, mount, net_bind_service, probe, restricted, template};
 use crate::nested_control_plane::{
     addresses::Addresses,
-    keys::CREDENTIALS,
+    keys::{CREDENTIALS, PKI},
     names::{API_SERVER_PORT, CONTROL_PLANE, ETCD_CLIENT_PORT, ROLLOUT_ANNOTATION, VERSION_ANNOTATION},
     validate::{Part, Tenant},
     versions,
@@ -33,8 +33,6 @@ pub(crate) const OWN_VOLUMES: [&str; 6] = [
 
 /// How long an API server that is to end goes on to serve: until nobody is led to it any more.
 const SHUTDOWN_DELAY: &str = "5s";
-
-const PKI: &str = "/etc/kubernetes/pki";
 
 pub(super) fn deployment(tenant: &Tenant, addresses: &Addresses, authorities: &str) -> Deployment {
     let names = &tenant.names;
@@ -174,41 +172,53 @@ fn volumes(tenant: &Tenant) -> Vec<Volume> {
         ("tls.key", "tls.key"),
         ("kubeconfig", "kubeconfig"),
     ];
-    let ca: (String, &[(&str, &str)]) = (names.ca(), &[("tls.crt", "ca.crt")]);
-    let proxy: (String, &[(&str, &str)]) = (names.proxy_ca(), &[("tls.crt", "front-proxy-ca.crt")]);
+    let pki = |files: &'static [(&'static str, &'static str)]| (names.pki(), files);
     let mut volumes = vec![
         files(
             "api-server",
             &[
-                ca.clone(),
-                proxy.clone(),
-                (names.etcd_ca(), &[("tls.crt", "etcd-ca.crt")]),
-                (names.service_account(), &[("tls.crt", "sa.pub"), ("tls.key", "sa.key")]),
+                pki(&[
+                    ("ca.crt", "ca.crt"),
+                    ("etcd-ca.crt", "etcd-ca.crt"),
+                    ("front-proxy-ca.crt", "front-proxy-ca.crt"),
+                    ("sa.pub", "sa.pub"),
+                    ("sa.key", "sa.key"),
+                ]),
                 (
                     names.api_server_certificates(),
                     &[
                         ("apiserver.crt", "apiserver.crt"),
                         ("apiserver.key", "apiserver.key"),
-                        ("etcd-client.crt", "etcd-client.crt"),
-                        ("etcd-client.key", "etcd-client.key"),
                         ("front-proxy-client.crt", "front-proxy-client.crt"),
                         ("front-proxy-client.key", "front-proxy-client.key"),
                         ("kubelet-client.crt", "kubelet-client.crt"),
                         ("kubelet-client.key", "kubelet-client.key"),
                     ],
                 ),
+                (
+                    names.etcd_client(),
+                    &[("tls.crt", "etcd-client.crt"), ("tls.key", "etcd-client.key")],
+                ),
             ],
         ),
         files(
             "controller-manager",
-            &[
-                (names.ca(), &[("tls.crt", "ca.crt"), ("tls.key", "ca.key")]),
-                proxy.clone(),
-                (names.service_account(), &[("tls.key", "sa.key")]),
-            ],
+            &[pki(&[
+                ("ca.crt", "ca.crt"),
+                ("ca-signer.crt", "ca-signer.crt"),
+                ("ca-signer.key", "ca-signer.key"),
+                ("front-proxy-ca.crt", "front-proxy-ca.crt"),
+                ("sa.key", "sa.key"),
+            ])],
         ),
         files("controller-manager-credentials", &[(names.controller_manager(), pair)]),
-        files("scheduler", &[ca, proxy]),
+        files(
+            "scheduler",
+            &[pki(&[
+                ("ca.crt", "ca.crt"),
+                ("front-proxy-ca.crt", "front-proxy-ca.crt"),
+            ])],
+        ),
         files("scheduler-credentials", &[(names.scheduler(), pair)]),
         Volume {
             name: "tmp".into(),
@@ -287,8 +297,8 @@ fn controller_manager_args(tenant: &Tenant) -> Args {
         .with("client-ca-file", pki("ca.crt"))
         .with("cluster-cidr", joined(&tenant.network.pods))
         .with("cluster-name", tenant.names.cluster())
-        .with_unless("cluster-signing-cert-file", pki("ca.crt"), &SIGNERS)
-        .with_unless("cluster-signing-key-file", pki("ca.key"), &SIGNERS)
+        .with_unless("cluster-signing-cert-file", pki("ca-signer.crt"), &SIGNERS)
+        .with_unless("cluster-signing-key-file", pki("ca-signer.key"), &SIGNERS)
         .with("controllers", "*,bootstrapsigner,tokencleaner")
         .with("kubeconfig", &kubeconfig)
         .electing()

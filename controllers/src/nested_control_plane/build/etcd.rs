@@ -64,10 +64,18 @@ pub(super) fn stateful_set(tenant: &Tenant, authorities: &str) -> StatefulSet {
         volumes: Some(vec![files(
             "certificates",
             &[
-                (names.etcd_ca(), &[("tls.crt", "ca.crt")]),
+                (
+                    names.pki(),
+                    &[("etcd-ca.crt", "ca.crt"), ("etcd-peer-ca.crt", "peer-ca.crt")],
+                ),
                 (
                     names.etcd_certificates(),
-                    &[("tls.crt", "tls.crt"), ("tls.key", "tls.key")],
+                    &[
+                        ("server.crt", "server.crt"),
+                        ("server.key", "server.key"),
+                        ("peer.crt", "peer.crt"),
+                        ("peer.key", "peer.key"),
+                    ],
                 ),
             ],
         )]),
@@ -138,12 +146,12 @@ fn args(tenant: &Tenant) -> Args {
         .with("listen-metrics-urls", format!("http://0.0.0.0:{ETCD_HEALTH_PORT}"))
         .with("client-cert-auth", "true")
         .with("trusted-ca-file", format!("{CERTIFICATES}/ca.crt"))
-        .with("cert-file", format!("{CERTIFICATES}/tls.crt"))
-        .with("key-file", format!("{CERTIFICATES}/tls.key"))
+        .with("cert-file", format!("{CERTIFICATES}/server.crt"))
+        .with("key-file", format!("{CERTIFICATES}/server.key"))
         .with("peer-client-cert-auth", "true")
-        .with("peer-trusted-ca-file", format!("{CERTIFICATES}/ca.crt"))
-        .with("peer-cert-file", format!("{CERTIFICATES}/tls.crt"))
-        .with("peer-key-file", format!("{CERTIFICATES}/tls.key"))
+        .with("peer-trusted-ca-file", format!("{CERTIFICATES}/peer-ca.crt"))
+        .with("peer-cert-file", format!("{CERTIFICATES}/peer.crt"))
+        .with("peer-key-file", format!("{CERTIFICATES}/peer.key"))
         .with("snapshot-count", "10000")
         .with("auto-compaction-retention", "8")
         .with("log-level", "warn")

@@ -11,7 +11,7 @@ mod services;
 pub(crate) use control_plane::OWN_VOLUMES;
 pub(crate) use inside::inside;
 
-use super::{addresses::Addresses, validate::Tenant};
+use super::{addresses::Addresses, keys::Marks, validate::Tenant};
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, StatefulSet},
@@ -64,12 +64,11 @@ pub(crate) fn network(tenant: &Tenant) -> Network<Prepared> {
     }
 }
 
-/// Builds the second wave. `authorities` stands for the certificate authorities that the pods
-/// read only when they start.
-pub(crate) fn workloads(tenant: &Tenant, addresses: &Addresses, authorities: &str) -> Workloads<Prepared> {
+/// Builds the second wave.
+pub(crate) fn workloads(tenant: &Tenant, addresses: &Addresses, authorities: &Marks) -> Workloads<Prepared> {
     Workloads {
-        etcd: Some(etcd::stateful_set(tenant, authorities)),
-        control_plane: Some(control_plane::deployment(tenant, addresses, authorities)),
+        etcd: Some(etcd::stateful_set(tenant, &authorities.etcd)),
+        control_plane: Some(control_plane::deployment(tenant, addresses, &authorities.control_plane)),
         etcd_budget: (tenant.etcd.replicas > 1).then(|| budget::budget(tenant, super::names::ETCD)),
         control_plane_budget: (tenant.replicas > 1).then(|| budget::budget(tenant, super::names::CONTROL_PLANE)),
         stage: PhantomData,

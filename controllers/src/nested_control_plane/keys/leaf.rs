@@ -7,7 +7,7 @@ use super::{
 };
 use crate::host::Host;
 use crate::nested_control_plane::{addresses::Addresses, names::ETCD_MEMBERS, validate::Tenant};
-use crate::pki::{self, Authority, Credentials, Leaf, LeafSpec, PemPair, PkiError, Usage};
+use crate::pki::{self, Authority, Credentials, Leaf, LeafSpec, PemPair, PkiError, Trust, Usage};
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,6 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A Secret with leaves: the files `<prefix>.crt` and `<prefix>.key`, or a kubeconfig around them.
 pub(crate) struct LeafSecret<'a> {
     pub(super) name: String,
-    pub(super) live: &'a Option<Secret>,
     pub(crate) leaves: Vec<(&'static str, LeafSpec, &'a Authority)>,
     kubeconfig: Option<Kubeconfig>,
 }
@@ -30,69 +29,61 @@ enum Kubeconfig {
 /// Folder where a component's Secret is mounted.
 pub(crate) const CREDENTIALS: &str = "/etc/kubernetes/credentials";
 
+/// Folder where the authorities are mounted, in `ca.crt` the one that the API server's certificate is
+/// signed by.
+pub(crate) const PKI: &str = "/etc/kubernetes/pki";
+
 /// The Secret of the API server: what it serves with, and as whom it calls others.
-pub(crate) fn api_server<'a>(
-    tenant: &Tenant,
-    addresses: &Addresses,
-    authorities: &'a Authorities,
-    live: &'a Option<Secret>,
-) -> LeafSecret<'a> {
-    let Authorities { ca, etcd, proxy, .. } = authorities;
+pub(crate) fn api_server<'a>(tenant: &Tenant, addresses: &Addresses, authorities: &'a Authorities) -> LeafSecret<'a> {
+    let Authorities { ca, proxy, .. } = authorities;
     let client = |name| LeafSpec::client(name, None);
     LeafSecret {
         name: tenant.names.api_server_certificates(),
-        live,
         leaves: vec![
             ("apiserver", serving(tenant, addresses), ca),
             ("kubelet-client", client("kube-apiserver-kubelet-client"), ca),
-            ("etcd-client", client("kube-apiserver-etcd-client"), etcd),
             ("front-proxy-client", client("front-proxy-client"), proxy),
         ],
         kubeconfig: None,
     }
 }
 
+/// The Secret with which the API server calls etcd, under the name that Cluster API has for it.
+pub(super) fn etcd_client<'a>(tenant: &Tenant, authorities: &'a Authorities) -> LeafSecret<'a> {
+    let user = LeafSpec::client("kube-apiserver-etcd-client", None);
+    LeafSecret {
+        name: tenant.names.etcd_client(),
+        leaves: vec![("tls", user, &authorities.etcd)],
+        kubeconfig: None,
+    }
+}
+
 /// The Secret of etcd's members.
-pub(super) fn etcd_member<'a>(
-    tenant: &Tenant,
-    addresses: &Addresses,
-    authorities: &'a Authorities,
-    live: &'a Option<Secret>,
-) -> LeafSecret<'a> {
+pub(super) fn etcd_member<'a>(tenant: &Tenant, addresses: &Addresses, authorities: &'a Authorities) -> LeafSecret<'a> {
     LeafSecret {
         name: tenant.names.etcd_certificates(),
-        live,
-        leaves: vec![("tls", member(tenant, addresses), &authorities.etcd)],
+        leaves: vec![
+            ("server", member(tenant, addresses), &authorities.etcd),
+            ("peer", member(tenant, addresses), &authorities.etcd_peers),
+        ],
         kubeconfig: None,
     }
 }
 
 /// The Secret of a component that calls the API server beside it as this user.
-pub(super) fn component<'a>(
-    name: String,
-    user: &'static str,
-    authorities: &'a Authorities,
-    live: &'a Option<Secret>,
-) -> LeafSecret<'a> {
+pub(super) fn component<'a>(name: String, user: &'static str, authorities: &'a Authorities) -> LeafSecret<'a> {
     LeafSecret {
         name,
-        live,
         leaves: vec![("tls", LeafSpec::client(user, None), &authorities.ca)],
         kubeconfig: Some(Kubeconfig::Mounted { user }),
     }
 }
 
 /// The Secret with an administrator's kubeconfig for this server.
-pub(super) fn admin<'a>(
-    tenant: &Tenant,
-    server: String,
-    authorities: &'a Authorities,
-    live: &'a Option<Secret>,
-) -> LeafSecret<'a> {
+pub(super) fn admin<'a>(tenant: &Tenant, server: String, authorities: &'a Authorities) -> LeafSecret<'a> {
     let user = LeafSpec::client("kubernetes-admin", Some("system:masters"));
     LeafSecret {
         name: tenant.names.kubeconfig(),
-        live,
         leaves: vec![("tls", user, &authorities.ca)],
         kubeconfig: Some(Kubeconfig::Embedded { server }),
     }
@@ -101,7 +92,6 @@ pub(super) fn admin<'a>(
 /// What a leaf Secret shall hold, and until when.
 pub(crate) struct Decided {
     pub(super) data: BTreeMap<String, ByteString>,
-    pub(super) changed: bool,
     /// When the first leaf is due.
     pub(crate) renewal: Timestamp,
     pub(super) first: PemPair,
@@ -112,12 +102,13 @@ pub(crate) fn decide(
     tenant: &Tenant,
     authorities: &Authorities,
     wanted: &LeafSecret<'_>,
+    live: Option<&Secret>,
     now: Timestamp,
 ) -> Result<Decided, KeysError> {
     let certificates = &tenant.certificates;
     let (mut data, mut renewal, mut first) = (BTreeMap::new(), Timestamp::MAX, None);
     for (prefix, spec, authority) in &wanted.leaves {
-        let stored = wanted.live.as_ref().and_then(|secret| match wanted.kubeconfig {
+        let stored = live.and_then(|secret| match wanted.kubeconfig {
             Some(Kubeconfig::Embedded { .. }) => embedded(secret),
             _ => pair(secret, prefix),
         });
@@ -142,12 +133,13 @@ pub(crate) fn decide(
         first.get_or_insert(pair);
     }
     let first = first.ok_or(KeysError::Issue(PkiError::Certificate))?;
-    let (cluster, authority) = (tenant.names.cluster(), authorities.ca.certificate());
+    let cluster = tenant.names.cluster();
     match &wanted.kubeconfig {
         None => {}
         Some(Kubeconfig::Embedded { server }) => {
             let user = format!("{cluster}-admin");
-            let text = pki::kubeconfig(cluster, server, authority, &user, Credentials::Embedded(&first));
+            let trust = Trust::Embedded(authorities.ca.trusted());
+            let text = pki::kubeconfig(cluster, server, trust, &user, Credentials::Embedded(&first));
             data = BTreeMap::from([("value".to_owned(), bytes(&text))]);
         }
         Some(Kubeconfig::Mounted { user }) => {
@@ -155,17 +147,13 @@ pub(crate) fn decide(
                 certificate: &format!("{CREDENTIALS}/tls.crt"),
                 key: &format!("{CREDENTIALS}/tls.key"),
             };
-            let text = pki::kubeconfig(cluster, "https://127.0.0.1:6443", authority, user, files);
+            let authority = format!("{PKI}/ca.crt");
+            let trust = Trust::File(&authority);
+            let text = pki::kubeconfig(cluster, "https://127.0.0.1:6443", trust, user, files);
             data.insert("kubeconfig".to_owned(), bytes(&text));
         }
     }
-    let changed = wanted.live.as_ref().and_then(|secret| secret.data.as_ref()) != Some(&data);
-    Ok(Decided {
-        data,
-        changed,
-        renewal,
-        first,
-    })
+    Ok(Decided { data, renewal, first })
 }
 
 fn serving(tenant: &Tenant, addresses: &Addresses) -> LeafSpec {

@@ -161,7 +161,7 @@ fn an_outage_is_never_available_and_anything_else_that_fails_beside_pods_that_se
 fn certificates_are_told_from_what_is_stored_whatever_else_failed() {
     use crate::pki::{Authority, LeafSpec};
     let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-    let authority = Authority::read(&Authority::generate("kubernetes", start).unwrap(), start).unwrap();
+    let authority = Authority::read(&Authority::generate("kubernetes", start).unwrap()).unwrap();
     let stored = |days: i64| {
         let life = jiff::SignedDuration::from_hours(days * 24);
         let pair = LeafSpec::client("system:kube-scheduler", None)
@@ -176,9 +176,10 @@ fn certificates_are_told_from_what_is_stored_whatever_else_failed() {
             )]
             .into(),
         );
-        let mut observed = Observed::default();
-        observed.secrets.scheduler = Some(secret);
-        observed
+        Observed {
+            secrets: [secret].into_iter().collect(),
+            ..Observed::default()
+        }
     };
     let failed = Outcome::Failed(Error::Apply(silent()));
     let expired = of(&told(&served(), Some(&stored(30)), &failed), "CertificatesValid");

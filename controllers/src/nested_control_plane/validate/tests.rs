@@ -1,4 +1,5 @@
 use super::*;
+use crate::nested_control_plane::keys::Marks;
 use crate::nested_control_plane::tests::{certificates, cluster, ncp, reached, refused, tenant};
 use serde_json::{Value, json};
 
@@ -131,7 +132,7 @@ fn volumes_that_would_be_mixed_up_are_refused() {
 #[test]
 fn the_names_of_our_volumes_are_the_list() {
     let tenant = tenant(json!({"version": "v1.36.3"}));
-    let pod = build::workloads(&tenant, &reached(&tenant), "")
+    let pod = build::workloads(&tenant, &reached(&tenant), &Marks::default())
         .control_plane
         .unwrap()
         .spec

@@ -13,7 +13,13 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// Secrets whose loss would lock every worker out, or every pod.
-const AUTHORITIES: [&str; 4] = ["tenant-ca", "tenant-etcd", "tenant-proxy", "tenant-sa"];
+const AUTHORITIES: [&str; 5] = [
+    "tenant-ca",
+    "tenant-etcd",
+    "tenant-etcd-peer",
+    "tenant-proxy",
+    "tenant-sa",
+];
 
 type Objects = BTreeMap<String, Value>;
 type Authorities = BTreeMap<String, Value>;

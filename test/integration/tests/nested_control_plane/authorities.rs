@@ -16,6 +16,9 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 const RSA: (&str, &str) = (include_str!("../data/rsa.crt"), include_str!("../data/rsa-pkcs1.key"));
 const EC: (&str, &str) = (include_str!("../data/ec.crt"), include_str!("../data/ec-sec1.key"));
 
+/// Secrets with a certificate authority.
+const AUTHORITIES: [&str; 4] = ["tenant-ca", "tenant-etcd", "tenant-etcd-peer", "tenant-proxy"];
+
 /// A Secret as a person writes it: of Cluster API's type or that of kubectl, without owner.
 fn secret(name: &str, type_: &str, (certificate, key): (&str, &str)) -> Value {
     json!({
@@ -28,14 +31,13 @@ fn secret(name: &str, type_: &str, (certificate, key): (&str, &str)) -> Value {
 /// Brings authorities, lets the manager work, and checks that they are used as they stand.
 async fn used(world: &World, type_: &str, pair: (&str, &str)) {
     let manager = Manager::start(world).await;
-    for name in ["tenant-ca", "tenant-etcd", "tenant-proxy"] {
+    for name in AUTHORITIES {
         world.apply(&secret(name, type_, pair)).await;
     }
-    let before = [
-        world.secret("tenant-ca").await,
-        world.secret("tenant-etcd").await,
-        world.secret("tenant-proxy").await,
-    ];
+    let mut before = Vec::new();
+    for name in AUTHORITIES {
+        before.push(world.secret(name).await);
+    }
     let mark = world.mark();
     world.tenant().await;
     world
@@ -59,16 +61,17 @@ async fn used(world: &World, type_: &str, pair: (&str, &str)) {
         })
         .collect();
     assert_eq!(touched, [], "a person's Secret was written to");
-    let leaves = world.secret("tenant-apiserver").await;
-    for leaf in [
-        "apiserver.crt",
-        "kubelet-client.crt",
-        "etcd-client.crt",
-        "front-proxy-client.crt",
+    for (name, leaf) in [
+        ("tenant-apiserver", "apiserver.crt"),
+        ("tenant-apiserver", "kubelet-client.crt"),
+        ("tenant-apiserver", "front-proxy-client.crt"),
+        ("tenant-apiserver-etcd-client", "tls.crt"),
+        ("tenant-etcd-member", "server.crt"),
+        ("tenant-etcd-member", "peer.crt"),
     ] {
         assert!(
-            signed(&text(&leaves, leaf), pair.0),
-            "{leaf} was not signed by the person's authority"
+            signed(&text(&world.secret(name).await, leaf), pair.0),
+            "{name}/{leaf} was not signed by the person's authority"
         );
     }
 }
@@ -150,29 +153,184 @@ fn a_leaf_in_place_of_an_authority_is_told_and_heals_when_mended() {
     });
 }
 
+/// What workers and pods hold of the authorities, and what is made of them.
+async fn in_use(world: &World) -> Value {
+    let mut data = Vec::new();
+    for name in [
+        "tenant-pki",
+        "tenant-apiserver",
+        "tenant-apiserver-etcd-client",
+        "tenant-etcd-member",
+        "tenant-controller-manager",
+        "tenant-scheduler",
+        "tenant-kubeconfig",
+    ] {
+        data.push(world.secret(name).await.data);
+    }
+    let templates = (
+        world
+            .get::<Deployment>("tenant-control-plane")
+            .await
+            .unwrap()
+            .spec
+            .unwrap()
+            .template,
+        world
+            .get::<StatefulSet>("tenant-etcd")
+            .await
+            .unwrap()
+            .spec
+            .unwrap()
+            .template,
+    );
+    json!({"secrets": data, "templates": templates})
+}
+
 #[test]
-fn an_authority_that_is_lost_after_the_start_is_told_and_not_replaced() {
+fn a_deleted_authority_comes_back_as_it_was_and_so_does_its_copy() {
     run(async |world| {
         let running = super::running(world, json!({}), json!({})).await;
-        let before = world.secret("tenant-ca").await;
-        world.delete::<Secret>("tenant-ca").await;
-        let condition = world.wait_condition("CertificatesValid", "False").await;
-        assert!(condition.message.contains("restore it from a backup"), "{condition:?}");
+        let before = in_use(world).await;
+        for name in [&AUTHORITIES[..], &["tenant-sa", "tenant-pki"]].concat() {
+            let gone = world.secret(name).await;
+            world.delete::<Secret>(name).await;
+            let back = world
+                .wait_for::<Secret>(name, "to be back", |secret| secret.uid() != gone.uid())
+                .await;
+            assert_eq!(back.data, gone.data, "{name}");
+            assert_eq!(back.owner_references(), gone.owner_references(), "{name}");
+        }
         running.manager.look_again(world).await;
-        assert!(
-            world.get::<Secret>("tenant-ca").await.is_none(),
-            "a new authority would lock every worker out"
-        );
-        assert!(
-            world.get::<Deployment>("tenant-control-plane").await.is_some(),
-            "what works was undone"
-        );
-        let restored = json!({
-            "apiVersion": "v1", "kind": "Secret", "type": "cluster.x-k8s.io/secret", "data": before.data,
-            "metadata": {"name": "tenant-ca", "labels": {"cluster.x-k8s.io/cluster-name": "tenant"}},
-        });
-        world.apply(&restored).await;
+        assert_eq!(in_use(world).await, before);
         world.wait_condition("CertificatesValid", "True").await;
+    });
+}
+
+#[test]
+fn an_authority_that_is_lost_with_its_copy_is_told_and_not_replaced() {
+    run(async |world| {
+        let running = super::running(world, json!({}), json!({})).await;
+        for name in ["tenant-ca", "tenant-etcd-peer", "tenant-sa"] {
+            let before = world.secret(name).await;
+            running.manager.kill();
+            world.delete::<Secret>("tenant-pki").await;
+            world.delete::<Secret>(name).await;
+            let manager = Manager::start(world).await;
+            let condition = world.wait_condition("CertificatesValid", "False").await;
+            assert_eq!(condition.reason, "SecretMissing");
+            for word in [name, "restore it from a backup"] {
+                assert!(condition.message.contains(word), "{condition:?}");
+            }
+            manager.look_again(world).await;
+            assert!(
+                world.get::<Secret>(name).await.is_none(),
+                "a new authority would lock every worker out"
+            );
+            assert!(
+                world.get::<Deployment>("tenant-control-plane").await.is_some(),
+                "what works was undone"
+            );
+            let restored = json!({
+                "apiVersion": "v1", "kind": "Secret", "type": "cluster.x-k8s.io/secret", "data": before.data,
+                "metadata": {"name": name, "labels": {"cluster.x-k8s.io/cluster-name": "tenant"}},
+            });
+            world.apply(&restored).await;
+            world.wait_condition("CertificatesValid", "True").await;
+            manager.kill();
+        }
+    });
+}
+
+/// Puts another pair into the Secret of an authority that is in use.
+async fn replace(world: &World, name: &str, (certificate, key): (&str, &str)) {
+    let data = json!({"stringData": {"tls.crt": certificate, "tls.key": key}});
+    world.merge::<Secret>(name, &data).await;
+}
+
+#[test]
+fn an_authority_that_is_replaced_is_told_and_the_one_in_use_stays_in_use() {
+    run(async |world| {
+        let running = super::running(world, json!({}), json!({})).await;
+        let before = in_use(world).await;
+        let (public, key) = capn_integration::key_pair();
+        for (name, other, reason) in [
+            ("tenant-ca", EC, "AuthorityChanged"),
+            ("tenant-etcd", RSA, "AuthorityChanged"),
+            ("tenant-sa", (public.as_str(), key.as_str()), "AuthorityChanged"),
+            ("tenant-proxy", (RSA.0, EC.1), "SecretInvalid"),
+        ] {
+            let right = world.secret(name).await;
+            replace(world, name, other).await;
+            let condition = world.wait_condition("CertificatesValid", "False").await;
+            assert_eq!(condition.reason, reason, "{condition:?}");
+            assert!(condition.message.contains(name), "{condition:?}");
+            world
+                .wait_warning::<NestedControlPlane>("tenant", reason, &[name])
+                .await;
+            running.manager.look_again(world).await;
+            assert_eq!(in_use(world).await, before, "{name}");
+            assert_eq!(
+                text(&world.secret(name).await, "tls.crt"),
+                other.0,
+                "it was written over"
+            );
+            // Either way leads back.
+            if name == "tenant-etcd" {
+                world.delete::<Secret>(name).await;
+            } else {
+                replace(world, name, (&text(&right, "tls.crt"), &text(&right, "tls.key"))).await;
+            }
+            world.wait_condition("CertificatesValid", "True").await;
+            assert_eq!(world.secret(name).await.data, right.data, "{name}");
+        }
+        assert_eq!(in_use(world).await, before);
+    });
+}
+
+#[test]
+fn an_authority_that_is_replaced_while_its_copy_is_gone_is_not_used() {
+    run(async |world| {
+        let running = super::running(world, json!({}), json!({})).await;
+        let right = world.secret("tenant-ca").await;
+        let leaves = world.secret("tenant-apiserver").await.data;
+        running.manager.kill();
+        world.delete::<Secret>("tenant-pki").await;
+        replace(world, "tenant-ca", EC).await;
+        let manager = Manager::start(world).await;
+        let condition = world.wait_condition("CertificatesValid", "False").await;
+        assert_eq!(condition.reason, "AuthorityChanged");
+        assert!(condition.message.contains("restore it from a backup"), "{condition:?}");
+        manager.look_again(world).await;
+        assert_eq!(world.secret("tenant-apiserver").await.data, leaves);
+        replace(world, "tenant-ca", (&text(&right, "tls.crt"), &text(&right, "tls.key"))).await;
+        world.wait_condition("CertificatesValid", "True").await;
+    });
+}
+
+#[test]
+fn further_certificates_of_an_authority_are_trusted_and_the_first_signs() {
+    run(async |world| {
+        let _manager = Manager::start(world).await;
+        let both = format!("{}{}", EC.0, RSA.0);
+        world
+            .apply(&secret("tenant-ca", "cluster.x-k8s.io/secret", (&both, EC.1)))
+            .await;
+        world.tenant().await;
+        let copy = world.wait_for::<Secret>("tenant-pki", "to be there", |_| true).await;
+        let count = |text: &str| text.matches("BEGIN CERTIFICATE").count();
+        assert_eq!(count(&text(&copy, "ca.crt")), 2);
+        assert_eq!(count(&text(&copy, "ca-signer.crt")), 1);
+        let leaves = world
+            .wait_for::<Secret>("tenant-apiserver", "to be there", |_| true)
+            .await;
+        assert!(signed(&text(&leaves, "apiserver.crt"), EC.0));
+        let config = world
+            .wait_for::<Secret>("tenant-kubeconfig", "to be there", |_| true)
+            .await;
+        let config: Value = serde_saphyr::from_str(&text(&config, "value")).unwrap();
+        let authority = config["clusters"][0]["cluster"]["certificate-authority-data"].clone();
+        let authority: k8s_openapi::ByteString = serde_json::from_value(authority).unwrap();
+        assert_eq!(count(&String::from_utf8(authority.0).unwrap()), 2);
     });
 }
 
@@ -223,7 +381,7 @@ fn authorities_of_a_store_that_has_held_data_are_never_made_anew() {
             .wait_warning::<NestedControlPlane>("tenant", "SecretMissing", &["restore it from a backup"])
             .await;
         manager.look_again(world).await;
-        for name in ["tenant-ca", "tenant-etcd", "tenant-proxy", "tenant-sa"] {
+        for name in [&AUTHORITIES[..], &["tenant-sa", "tenant-pki"]].concat() {
             assert!(world.get::<Secret>(name).await.is_none(), "{name} was made anew");
         }
     });

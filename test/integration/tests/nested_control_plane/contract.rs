@@ -114,7 +114,13 @@ fn the_certificates_are_secrets_with_names_type_and_label_of_the_contract() {
     run(async |world| {
         let _manager = Manager::start(world).await;
         let ncp = world.tenant().await;
-        for name in ["tenant-ca", "tenant-etcd", "tenant-proxy", "tenant-sa"] {
+        for name in [
+            "tenant-ca",
+            "tenant-etcd",
+            "tenant-etcd-peer",
+            "tenant-proxy",
+            "tenant-sa",
+        ] {
             let secret = world.wait_for::<Secret>(name, "to be there", |_| true).await;
             assert_eq!(secret_type(&secret), "cluster.x-k8s.io/secret", "{name}");
             assert_eq!(

@@ -45,7 +45,7 @@ fn version_alone_makes_a_whole_control_plane_that_its_object_owns() {
         secrets
             .iter()
             .for_each(|secret| owned(&secret.metadata, &secret.name_any()));
-        assert_eq!((services.len(), secrets.len()), (3, 9));
+        assert_eq!((services.len(), secrets.len()), (3, 12));
         assert_eq!(
             world.list::<PodDisruptionBudget>().await.len(),
             0,

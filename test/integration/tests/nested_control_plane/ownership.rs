@@ -13,14 +13,22 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-const OWN_SECRETS: [&str; 5] = [
+const OWN_SECRETS: [&str; 7] = [
+    "tenant-pki",
     "tenant-apiserver",
+    "tenant-apiserver-etcd-client",
     "tenant-etcd-member",
     "tenant-controller-manager",
     "tenant-scheduler",
     "tenant-kubeconfig",
 ];
-const AUTHORITIES: [&str; 4] = ["tenant-ca", "tenant-etcd", "tenant-proxy", "tenant-sa"];
+const AUTHORITIES: [&str; 5] = [
+    "tenant-ca",
+    "tenant-etcd",
+    "tenant-etcd-peer",
+    "tenant-proxy",
+    "tenant-sa",
+];
 
 /// Waits until Available or CertificatesValid has this reason and a message with all of these words.
 async fn told(world: &World, name: &str, reason: &str, words: &[&str]) {
@@ -91,6 +99,7 @@ fn secrets_that_are_not_marked_as_authorities_of_the_cluster_are_left_alone() {
         let objects = [
             secret("tenant-ca", own),
             secret("tenant-etcd", json!({})),
+            secret("tenant-etcd-peer", json!({})),
             json!({
                 "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tenant-proxy", "labels": other},
                 "type": "cluster.x-k8s.io/secret", "stringData": {"tls.crt": "x", "tls.key": "x"},

@@ -116,15 +116,16 @@ fn each_component_is_given_the_private_keys_that_it_uses_and_no_other() {
         assert_eq!(
             found,
             [
-                "etcd tenant-etcd-member/tls.key",
+                "etcd tenant-etcd-member/peer.key",
+                "etcd tenant-etcd-member/server.key",
+                "kube-apiserver tenant-apiserver-etcd-client/tls.key",
                 "kube-apiserver tenant-apiserver/apiserver.key",
-                "kube-apiserver tenant-apiserver/etcd-client.key",
                 "kube-apiserver tenant-apiserver/front-proxy-client.key",
                 "kube-apiserver tenant-apiserver/kubelet-client.key",
-                "kube-apiserver tenant-sa/tls.key",
-                "kube-controller-manager tenant-ca/tls.key",
+                "kube-apiserver tenant-pki/sa.key",
                 "kube-controller-manager tenant-controller-manager/tls.key",
-                "kube-controller-manager tenant-sa/tls.key",
+                "kube-controller-manager tenant-pki/ca-signer.key",
+                "kube-controller-manager tenant-pki/sa.key",
                 "kube-scheduler tenant-scheduler/tls.key",
             ]
         );
