@@ -114,8 +114,8 @@ uids() {
 applied_again() {
   local before killed
   before=$(uids)
-  killed=$(kubectl -n "$NAMESPACE" delete pod -l "cluster.x-k8s.io/cluster-name=$CLUSTER,controlplane.cluster.x-k8s.io/component=control-plane" -o name --timeout 60s)
-  [[ $killed == "pod/$CLUSTER-control-plane-"* ]] || return 1
+  killed=$(kubectl -n "$NAMESPACE" delete pod -l "cluster.x-k8s.io/cluster-name=$CLUSTER,controlplane.cluster.x-k8s.io/component=apiserver" -o name --timeout 60s)
+  [[ $killed == "pod/$CLUSTER-apiserver-"* ]] || return 1
   create_tenant
   tenant_answers
   node_ready
@@ -145,7 +145,7 @@ manager_killed() {
 scale_control_plane() {
   quiet kubectl -n "$NAMESPACE" scale nestedcontrolplane "$CLUSTER" --replicas 2
   wait_for 120 "two ready replicas" replicas_ready 2
-  kubectl -n "$NAMESPACE" get poddisruptionbudget "$CLUSTER-control-plane" >/dev/null
+  kubectl -n "$NAMESPACE" get poddisruptionbudget "$CLUSTER-apiserver" "$CLUSTER-controllers" >/dev/null
   quiet kubectl -n "$NAMESPACE" scale nestedcontrolplane "$CLUSTER" --replicas 1
   wait_for 120 "one ready replica" replicas_ready 1
 }
@@ -205,8 +205,30 @@ node_not_ready() {
 no_restarts() {
   local restarts
   restarts=$(kubectl -n "$NAMESPACE" get pods -o json |
-    jq '[.items[].status | (.initContainerStatuses // []) + (.containerStatuses // []) | .[].restartCount] | add')
+    jq '[.items[].status.containerStatuses // [] | .[].restartCount] | add')
   [[ $restarts == 0 ]]
+}
+
+# Killed twice, because the kubelet starts it at once after the first time and waits after the second.
+controller_manager_killed() {
+  local before
+  before=$(ready_api_servers)
+  wait_for 60 "a controller manager to kill" kill_controller_manager
+  wait_for 60 "the next one to kill" kill_controller_manager
+  wait_for 60 "the failure to be reported" reported nestedcontrolplane "$CLUSTER" ControlPlaneComponentsHealthy ContainerFails
+  diff <(cat <<<"$before") <(ready_api_servers)
+  holds nestedcontrolplane "$CLUSTER" Available
+  wait_for 120 "the components to be healthy again" holds nestedcontrolplane "$CLUSTER" ControlPlaneComponentsHealthy
+}
+
+# Inside the lab's own PID namespace; the management cluster's own has another name.
+kill_controller_manager() {
+  "$ROOT/test/lab/lab" exec -- pkill -KILL -f "^kube-controller-manager .*--cluster-name=$CLUSTER"'( |$)'
+}
+
+ready_api_servers() {
+  kubectl -n "$NAMESPACE" get endpointslices -l "kubernetes.io/service-name=$CLUSTER-apiserver" -o json |
+    jq -c '[.items[].endpoints[] | select(.conditions.ready) | .targetRef.uid] | sort'
 }
 
 # Working set as the kubelet reports it.

@@ -63,6 +63,7 @@ check "an eviction drains the Node, then ends its instance" eviction_drains_the_
 check "the machine is replaced by another that joins" machine_is_replaced
 check "a killed qemu makes the Node NotReady and is reported" killed_qemu_is_reported
 check "no container of the control plane has restarted" no_restarts
+check "a killed controller manager is told and takes no API server off its Service" controller_manager_killed
 check "faults of control planes are conditions and Events" control_planes_with_faults
 check "and heal once they are mended" control_planes_heal
 check "NodePort and LoadBalancer endpoints, three etcd members" control_planes_of_other_shapes

@@ -6,6 +6,10 @@ control_planes_of_other_shapes() {
   node=$(kubectl get nodes -o jsonpath='{.items[0].status.addresses[?(@.type=="InternalIP")].address}')
   control_plane node-port "{\"endpoint\": {\"type\": \"NodePort\", \"host\": \"$node\"}, \"datastore\": {\"etcd\": {\"replicas\": 3}}}"
   control_plane balanced '{"endpoint": {"type": "LoadBalancer", "port": 7443}}'
+  # This cluster has one node, and members of etcd do not share one by themselves.
+  wait_for 120 "the missing nodes to be reported" reported nestedcontrolplane node-port Available Unschedulable
+  quiet kubectl -n "$NAMESPACE" patch nestedcontrolplane node-port --type merge -p '{"spec": {"datastore": {"etcd": {"podTemplate":
+    {"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}]}}}}}'
   wait_for 60 "the load balancer to be waited for" waits_for_endpoint balanced
   # As a load balancer's controller does; kube-proxy leads what comes for this address to the Service.
   quiet kubectl -n "$NAMESPACE" patch service balanced-apiserver --subresource status --type merge \
@@ -61,7 +65,7 @@ lose_volume() {
 }
 
 no_api_server_of() {
-  [[ -z $(kubectl -n "$NAMESPACE" get pods -l "cluster.x-k8s.io/cluster-name=$1,controlplane.cluster.x-k8s.io/component=control-plane" -o name) ]]
+  [[ -z $(kubectl -n "$NAMESPACE" get pods -l "cluster.x-k8s.io/cluster-name=$1,controlplane.cluster.x-k8s.io/component=apiserver" -o name) ]]
 }
 
 refuses_to_start() {

@@ -1,6 +1,6 @@
 //! Where a control plane keeps its data.
 
-use super::Argument;
+use super::{Argument, EtcdPodTemplate};
 use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource::Quantity};
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -37,6 +37,10 @@ pub struct EtcdDatastore {
     /// its CPU request, rounded up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
+    /// Placement and metadata of etcd's pods. A field that is left out is that of spec.podTemplate. Unless
+    /// topologySpreadConstraints are set here, members never share a node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_template: Option<EtcdPodTemplate>,
     /// Flags of etcd, over those that the controller sets. What says where its data and which its
     /// members are cannot be set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -53,6 +57,7 @@ impl Default for EtcdDatastore {
             persistent_volume_claim_retention_policy: None,
             image: None,
             resources: None,
+            pod_template: None,
             extra_args: Vec::new(),
         }
     }

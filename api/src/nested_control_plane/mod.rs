@@ -7,7 +7,7 @@ mod status;
 mod template;
 
 pub use datastore::{Datastore, EtcdDatastore, RetentionPolicy, VolumeClaimRetention, VolumeStorage};
-pub use pods::{Argument, Component, ExtraVolume, HostPathVolume, PodTemplate};
+pub use pods::{Argument, Component, EtcdPodTemplate, ExtraVolume, HostPathVolume, PodTemplate};
 pub use status::{
     DatastoreMember, DatastoreStatus, EtcdStatus, Initialization, NestedControlPlaneStatus, VersionStatus, condition,
     reason,
@@ -108,7 +108,8 @@ pub const DEFAULT_PORT: i32 = 6443;
     validation = Rule::new("(has(self.endpoint) && has(self.endpoint.host) ? self.endpoint.host : '') == (has(oldSelf.endpoint) && has(oldSelf.endpoint.host) ? oldSelf.endpoint.host : '')").message("endpoint.host cannot be changed, because workers hold the endpoint: create a new cluster to change it"),
     validation = Rule::new("(has(self.endpoint) && has(self.endpoint.port) ? self.endpoint.port : 0) == (has(oldSelf.endpoint) && has(oldSelf.endpoint.port) ? oldSelf.endpoint.port : 0)").message("endpoint.port cannot be changed, because workers hold the endpoint: create a new cluster to change it"),
     validation = Rule::new("(has(self.datastore) && has(self.datastore.etcd) ? self.datastore.etcd.replicas : 1) == (has(oldSelf.datastore) && has(oldSelf.datastore.etcd) ? oldSelf.datastore.etcd.replicas : 1)").message("datastore.etcd.replicas cannot be changed: create the cluster with the number of members that it shall have"),
-    validation = Rule::new("(has(self.datastore) && has(self.datastore.etcd) && has(self.datastore.etcd.storage)) == (has(oldSelf.datastore) && has(oldSelf.datastore.etcd) && has(oldSelf.datastore.etcd.storage)) && (!(has(self.datastore) && has(self.datastore.etcd) && has(self.datastore.etcd.storage)) || self.datastore.etcd.storage == oldSelf.datastore.etcd.storage)").message("datastore.etcd.storage cannot be changed: the volumes are there already"),
+    validation = Rule::new("self.?datastore.?etcd.?storage.?storageClassName.orValue('') == oldSelf.?datastore.?etcd.?storage.?storageClassName.orValue('')").message("datastore.etcd.storage.storageClassName cannot be changed, because the volumes are there already: create a new cluster to change it"),
+    validation = Rule::new("quantity(self.?datastore.?etcd.?storage.?size.orValue('5Gi')).compareTo(quantity(oldSelf.?datastore.?etcd.?storage.?size.orValue('5Gi'))) == 0").message("datastore.etcd.storage.size cannot be changed, because the volumes are there already: create a new cluster to change it"),
     validation = Rule::new("!has(oldSelf.controlPlaneEndpoint) || oldSelf.controlPlaneEndpoint.host == '' || (has(self.controlPlaneEndpoint) && self.controlPlaneEndpoint == oldSelf.controlPlaneEndpoint)").message("controlPlaneEndpoint cannot be changed once set, because workers hold it: create a new cluster to change it")
 )]
 pub struct NestedControlPlaneSpec {

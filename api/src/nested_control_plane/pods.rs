@@ -114,7 +114,8 @@ pub struct PodTemplate {
     /// Which nodes and neighbours the pods want or avoid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<core::Affinity>,
-    /// How the pods spread; over nodes by default when there is more than one replica.
+    /// How the pods spread; over nodes, as far as there are any, by default. A constraint without labelSelector
+    /// counts the pods of the same component.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub topology_spread_constraints: Vec<core::TopologySpreadConstraint>,
@@ -131,4 +132,35 @@ pub struct PodTemplate {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::extra_containers")]
     pub containers: Vec<core::Container>,
+}
+
+/// Placement and metadata of etcd's pods.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EtcdPodTemplate {
+    /// Labels and annotations of the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<TemplateMetadata>,
+    /// Labels that a node must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that the pods tolerate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub tolerations: Vec<core::Toleration>,
+    /// Which nodes and neighbours the pods want or avoid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<core::Affinity>,
+    /// How the members spread. A constraint without labelSelector counts etcd's pods.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub topology_spread_constraints: Vec<core::TopologySpreadConstraint>,
+    /// Priority of the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub priority_class_name: Option<String>,
+    /// Container runtime of the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub runtime_class_name: Option<String>,
 }

@@ -11,6 +11,8 @@ pub mod condition {
     pub const AVAILABLE: &str = "Available";
     /// Every member of the datastore has its data and is ready.
     pub const DATASTORE_HEALTHY: &str = "DatastoreHealthy";
+    /// kube-apiserver, kube-controller-manager and kube-scheduler run (KubeadmControlPlane's word).
+    pub const CONTROL_PLANE_COMPONENTS_HEALTHY: &str = "ControlPlaneComponentsHealthy";
     /// Certificates are there, match and are not about to end.
     pub const CERTIFICATES_VALID: &str = "CertificatesValid";
     /// The object or its Cluster is paused.

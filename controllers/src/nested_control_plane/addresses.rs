@@ -23,6 +23,16 @@ pub(crate) struct Addresses {
     pub(crate) reached: (IpAddr, i32),
 }
 
+impl Addresses {
+    /// Where the API server's Service is reached inside the management cluster.
+    pub(crate) fn service(&self, tenant: &Tenant) -> ApiEndpoint {
+        ApiEndpoint {
+            host: self.api_server.to_string(),
+            port: tenant.endpoint.service_port,
+        }
+    }
+}
+
 /// Reads the addresses; None while a Service has none, which no API server leaves so for long.
 pub(crate) fn addresses(tenant: &Tenant, api_server: &Service, etcd: &Service) -> Option<Addresses> {
     let cluster_ip = cluster_ip(api_server)?;

@@ -4,9 +4,11 @@
 use super::build::{Applied, Network, Prepared, Workloads};
 use super::error::Error;
 use super::inputs::Inputs;
-use super::names::{DATASTORE_INITIALIZED_ANNOTATION, Names};
+use super::names::{DATASTORE_INITIALIZED_ANNOTATION, Names, VERSION_ANNOTATION};
 use super::observe::{Observed, prepared};
+use super::status::ready;
 use super::validate::Tenant;
+use super::versions;
 use crate::calls::{CallError, Calls, Dependents, Object};
 use capn_api::{
     NestedControlPlane,
@@ -14,7 +16,10 @@ use capn_api::{
     common::ApiEndpoint,
     nested_control_plane,
 };
-use k8s_openapi::api::{apps::v1::ControllerRevision, core::v1::Service};
+use k8s_openapi::api::{
+    apps::v1::ControllerRevision,
+    core::v1::{Pod, Service},
+};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use std::{
@@ -64,26 +69,30 @@ pub(crate) async fn workloads(
 ) -> Result<Workloads<Applied>, CallError> {
     let Workloads {
         etcd,
-        control_plane,
+        api_server,
+        controllers,
         etcd_budget,
-        control_plane_budget,
+        api_server_budget,
+        controllers_budget,
         stage: _,
     } = wanted;
-    let control_plane = async {
-        let wanted = control_plane.filter(|_| !waits_for_store(tenant, live));
-        apply_some(dependents, wanted, &live.control_plane, refused).await
-    };
-    let (etcd, control_plane, etcd_budget, control_plane_budget) = try_join!(
+    let api_server = api_server.filter(|_| !waits_for_datastore(tenant, live));
+    let controllers = controllers.filter(|_| !waits_for_api_server(tenant, live));
+    let (etcd, api_server, controllers, etcd_budget, api_server_budget, controllers_budget) = try_join!(
         apply_some(dependents, etcd, &live.etcd, refused),
-        control_plane,
+        apply_some(dependents, api_server, &live.api_server, refused),
+        apply_some(dependents, controllers, &live.controllers, refused),
         apply_or_delete(dependents, etcd_budget, &live.etcd_budget, refused),
-        apply_or_delete(dependents, control_plane_budget, &live.control_plane_budget, refused),
+        apply_or_delete(dependents, api_server_budget, &live.api_server_budget, refused),
+        apply_or_delete(dependents, controllers_budget, &live.controllers_budget, refused),
     )?;
     Ok(Workloads {
         etcd,
-        control_plane,
+        api_server,
+        controllers,
         etcd_budget,
-        control_plane_budget,
+        api_server_budget,
+        controllers_budget,
         stage: PhantomData,
     })
 }
@@ -282,13 +291,25 @@ pub(crate) async fn store(
 
 /// Whether the workloads of a tenant are there already, so that it needs no turn to start.
 pub(crate) fn started(tenant: &Tenant, live: &Observed) -> bool {
-    tenant.initialized || live.etcd.is_some() || live.control_plane.is_some()
+    tenant.initialized || live.etcd.is_some() || live.api_server.is_some()
 }
 
-/// Whether the store of a new tenant cannot start yet, be it for want of a volume or of room. API
+/// Whether the datastore of a new tenant cannot start yet, be it for want of a volume or of room. API
 /// servers without a store end again and again, and are backed off for minutes when it comes.
-fn waits_for_store(tenant: &Tenant, live: &Observed) -> bool {
+fn waits_for_datastore(tenant: &Tenant, live: &Observed) -> bool {
     let quorum = usize::try_from(tenant.etcd.replicas / 2 + 1).unwrap_or_default();
     let prepared = live.etcd_pods.iter().filter(|pod| prepared(pod)).count();
-    !tenant.has_run && live.control_plane.is_none() && prepared < quorum
+    !tenant.has_run && live.api_server.is_none() && prepared < quorum
 }
+
+/// Whether the controllers would find no API server, or one that is older than they are, which
+/// Kubernetes' version skew policy does not allow. Those that run stay as they are meanwhile.
+fn waits_for_api_server(tenant: &Tenant, live: &Observed) -> bool {
+    let version = versions::display(&tenant.version);
+    let mut serving = live.api_server_pods.iter().filter(|pod| ready(pod)).peekable();
+    let is_older = |pod: &Pod| pod.annotations().get(VERSION_ANNOTATION) != Some(&version);
+    serving.peek().is_none() || serving.any(is_older)
+}
+
+#[cfg(test)]
+mod tests;

@@ -72,6 +72,13 @@ pub(super) async fn announce(
         ctx.event(&about, EventType::Warning, &datastore.reason, &datastore.message)
             .await;
     }
+    if let Some(components) = now(types::CONTROL_PLANE_COMPONENTS_HEALTHY)
+        && changed(components)
+        && PERSON.contains(&components.reason.as_str())
+    {
+        ctx.event(&about, EventType::Warning, &components.reason, &components.message)
+            .await;
+    }
     // What keeps a change from coming to its end while the API server serves.
     let mut moves = [types::ROLLING_OUT, types::SCALING_UP].into_iter().filter_map(now);
     if let Some(cause) = cause

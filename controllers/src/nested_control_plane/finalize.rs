@@ -28,14 +28,20 @@ pub(crate) async fn finalize(
     {
         return Ok(Some(waiting));
     }
-    // The API servers first: they must not see their store go.
-    delete(dependents, &observed.control_plane).await?;
-    delete(dependents, &observed.control_plane_budget).await?;
-    if let Some(waiting) = left("control plane", &observed.pods) {
+    // Before etcd: API servers must not see their datastore go, nor controllers their API servers.
+    delete(dependents, &observed.controllers).await?;
+    delete(dependents, &observed.controllers_budget).await?;
+    delete(dependents, &observed.api_server).await?;
+    delete(dependents, &observed.api_server_budget).await?;
+    let pods = [
+        ("controllers", &observed.controllers_pods),
+        ("API server", &observed.api_server_pods),
+    ];
+    if let Some(waiting) = pods.into_iter().find_map(|(what, pods)| left(what, pods)) {
         return Ok(Some(waiting));
     }
-    if observed.control_plane.is_some() {
-        return Ok(Some("waiting for the control plane's Deployment to go".into()));
+    if let Some(deployment) = observed.controllers.iter().chain(&observed.api_server).next() {
+        return Ok(Some(format!("waiting for Deployment {} to go", deployment.name_any())));
     }
     delete(dependents, &observed.etcd).await?;
     delete(dependents, &observed.etcd_budget).await?;
@@ -81,7 +87,8 @@ pub(crate) fn orphaned(ncp: &NestedControlPlane, observed: &Observed) -> bool {
         owners.any(|owner| Some(&owner.uid) == uid.as_ref())
     };
     let workloads = [
-        observed.control_plane.as_ref().map(|live| &live.metadata),
+        observed.api_server.as_ref().map(|live| &live.metadata),
+        observed.controllers.as_ref().map(|live| &live.metadata),
         observed.etcd.as_ref().map(|live| &live.metadata),
     ];
     let mut workloads = workloads.into_iter().flatten().peekable();

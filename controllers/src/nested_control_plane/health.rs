@@ -2,7 +2,10 @@
 
 use super::observe::{Observed, StorageProblem, unbound};
 use crate::text::excerpt;
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ContainerStateTerminated, ContainerStatus, Pod},
+};
 use kube::ResourceExt;
 
 /// A cause, as a condition has it.
@@ -17,8 +20,18 @@ pub(crate) struct Cause {
 /// The first cause that can be told, the nearest to the root first.
 pub(crate) fn diagnose(observed: &Observed) -> Option<Cause> {
     diagnose_etcd(observed)
-        .or_else(|| refused_pods(observed))
-        .or_else(|| observed.pods.iter().find_map(|one| pod(one, observed)))
+        .or_else(|| diagnose_deployment(observed.api_server.as_ref(), &observed.api_server_pods, observed))
+}
+
+/// The same of kube-apiserver, kube-controller-manager and kube-scheduler.
+pub(crate) fn diagnose_components(observed: &Observed) -> Option<Cause> {
+    diagnose_deployment(observed.api_server.as_ref(), &observed.api_server_pods, observed)
+        .or_else(|| diagnose_deployment(observed.controllers.as_ref(), &observed.controllers_pods, observed))
+}
+
+fn diagnose_deployment(deployment: Option<&Deployment>, pods: &[Pod], observed: &Observed) -> Option<Cause> {
+    let refused = deployment.and_then(refused_pods);
+    refused.or_else(|| pods.iter().find_map(|one| pod(one, observed)))
 }
 
 /// The same of etcd alone.
@@ -40,8 +53,7 @@ fn refused_members(observed: &Observed) -> Option<Cause> {
     Some(failed_create(&format!("StatefulSet {}", set.name_any()), why))
 }
 
-fn refused_pods(observed: &Observed) -> Option<Cause> {
-    let deployment = observed.control_plane.as_ref()?;
+fn refused_pods(deployment: &Deployment) -> Option<Cause> {
     let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
     let failure = conditions
         .iter()
@@ -162,11 +174,15 @@ fn waiting(pod: &Pod, container: &ContainerStatus) -> Option<Cause> {
     }
 }
 
-/// Exit code, the kubelet's reason where it has one of its own, and the container's last words.
+/// Exit code, the kubelet's reason where it has one of its own, and the container's last words. One
+/// that was killed had no time for words of its own.
 fn end(ended: &ContainerStateTerminated) -> String {
     let code = ended.exit_code;
     let words = last_words(ended.message.as_deref().unwrap_or_default());
     match ended.reason.as_deref() {
+        None | Some("" | "Error" | "Completed") if (129..=159).contains(&code) => {
+            format!("code {code}: killed by signal {}", code - 128)
+        }
         None | Some("" | "Error" | "Completed") => format!("code {code}: {words}"),
         Some(reason) => format!("code {code} ({}): {words}", excerpt(reason)),
     }
@@ -236,7 +252,7 @@ mod tests {
             .extend(container.as_object().unwrap().clone());
         serde_json::from_value(json!({
             "metadata": {"name": "p", "ownerReferences": [
-                {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "acme-control-plane-abc", "uid": "u", "controller": true}]},
+                {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "acme-apiserver-abc", "uid": "u", "controller": true}]},
             "status": {"containerStatuses": [status]},
         }))
         .unwrap()
@@ -247,23 +263,27 @@ mod tests {
         let cases = [
             (
                 json!({"exitCode": 137, "reason": "OOMKilled", "message": "I1126 10:00:00.1 1 server.go:1] serving"}),
-                "container kube-apiserver of Deployment acme-control-plane ends with code 137 (OOMKilled): serving",
+                "container kube-apiserver of Deployment acme-apiserver ends with code 137 (OOMKilled): serving",
             ),
             (
                 json!({"exitCode": 128, "reason": "StartError", "message": "exec: \"x\": no such file"}),
-                "container kube-apiserver of Deployment acme-control-plane ends with code 128 (StartError): exec: \"x\": no such file",
+                "container kube-apiserver of Deployment acme-apiserver ends with code 128 (StartError): exec: \"x\": no such file",
             ),
             (
                 json!({"exitCode": 1, "reason": "Error", "message": "Error: unknown flag: --x\nUsage:\n  y"}),
-                "container kube-apiserver of Deployment acme-control-plane ends with code 1: Error: unknown flag: --x",
+                "container kube-apiserver of Deployment acme-apiserver ends with code 1: Error: unknown flag: --x",
             ),
             (
                 json!({"exitCode": 1, "reason": "Error", "message": "{\"level\":\"warn\"}\n{\"level\":\"fatal\",\"ts\":\"10:00\",\"msg\":\"discovery failed\",\"error\":\"no local name \\\"a\\\"\",\"stacktrace\":\"x\"}"}),
-                "container kube-apiserver of Deployment acme-control-plane ends with code 1: discovery failed: no local name \"a\"",
+                "container kube-apiserver of Deployment acme-apiserver ends with code 1: discovery failed: no local name \"a\"",
+            ),
+            (
+                json!({"exitCode": 137, "reason": "Error", "message": "I1126 10:00:00.1 1 server.go:1] serving"}),
+                "container kube-apiserver of Deployment acme-apiserver ends with code 137: killed by signal 9",
             ),
             (
                 json!({"exitCode": 2}),
-                "container kube-apiserver of Deployment acme-control-plane ends with code 2: see its log",
+                "container kube-apiserver of Deployment acme-apiserver ends with code 2: see its log",
             ),
         ];
         for (terminated, message) in cases {

@@ -223,7 +223,8 @@ impl Pass<'_> {
         let observed = self.observed.insert(self.observe(names).await?).clone();
         let dependents = calls.dependents(&self.owner);
         let (datastore, accepted) = datastore::assess(&self.ncp, names, &observed);
-        let stopped = datastore.is_lost() || (accepted && observed.control_plane.is_some());
+        let stopped =
+            datastore.is_lost() || (accepted && (observed.api_server.is_some() || observed.controllers.is_some()));
         if stopped {
             // They would go on to serve what they remember.
             self.stop(&observed).await?;
@@ -269,13 +270,14 @@ impl Pass<'_> {
             Ok(leaves) => (Some(leaves), None),
         };
         let mut wanted = build::workloads(&tenant, &addresses, &authorities.marks);
-        wanted.control_plane = wanted.control_plane.filter(|_| !stopped);
+        wanted.api_server = wanted.api_server.filter(|_| !stopped);
+        wanted.controllers = wanted.controllers.filter(|_| !stopped);
         wanted.etcd = wanted.etcd.filter(|_| !datastore.is_gone());
         let workloads = apply::workloads(dependents, &tenant, wanted, &observed, &refused)
             .boxed()
             .await
             .map_err(Error::Apply)?;
-        let status = workloads.control_plane.as_ref().and_then(|made| made.status.as_ref());
+        let status = workloads.api_server.as_ref().and_then(|made| made.status.as_ref());
         let serves = status.is_some_and(|status| status.ready_replicas.unwrap_or(0) > 0);
         let own = apply::Own {
             endpoint: addresses.published.clone(),
@@ -313,7 +315,7 @@ impl Pass<'_> {
             _ => None,
         };
         Ok(Outcome::Applied {
-            control_plane: workloads.control_plane.map(Box::new),
+            api_server: workloads.api_server.map(Box::new),
             published: addresses.published.is_some(),
             again: [rollout, observed.due(), soon]
                 .into_iter()
@@ -341,20 +343,15 @@ impl Pass<'_> {
         }
     }
 
-    /// Ends the API servers of a control plane whose data is gone. What is in the workload cluster is
-    /// written anew when there are others.
+    /// Ends the API servers of a control plane whose data is gone, and what works through them. What is in
+    /// the workload cluster is written anew when there are others.
     async fn stop(&self, observed: &Observed) -> Result<(), Error> {
         self.own.tenants.forget(self.owner.uid());
-        match &observed.control_plane {
-            Some(live) => self
-                .ctx
-                .calls
-                .dependents(&self.owner)
-                .delete(live)
-                .await
-                .map_err(Error::Apply),
-            None => Ok(()),
+        let dependents = self.ctx.calls.dependents(&self.owner);
+        for live in observed.controllers.iter().chain(&observed.api_server) {
+            dependents.delete(live).await.map_err(Error::Apply)?;
         }
+        Ok(())
     }
 
     /// Writes what belongs into the tenant; None while its endpoint is not known.
@@ -368,12 +365,8 @@ impl Pass<'_> {
         let (Some(endpoint), Some(admin)) = (&addresses.published, &leaves.admin) else {
             return Ok(None);
         };
-        let direct = capn_api::common::ApiEndpoint {
-            host: addresses.api_server.to_string(),
-            port: tenant.endpoint.service_port,
-        };
         let access = Access {
-            server: &format!("https://{}", direct.authority()),
+            server: &format!("https://{}", addresses.service(tenant).authority()),
             authority: authorities.ca.trusted(),
             admin,
         };

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 
 /// Label that tells the parts of a control plane apart.
 pub(crate) const COMPONENT_LABEL: &str = "controlplane.cluster.x-k8s.io/component";
-/// Value of [`COMPONENT_LABEL`] on pods of API server, controller manager and scheduler.
-pub(crate) const CONTROL_PLANE: &str = "control-plane";
+/// Value of [`COMPONENT_LABEL`] on the API server's pods.
+pub(crate) const API_SERVER: &str = "apiserver";
+/// Value of [`COMPONENT_LABEL`] on the pods of kube-controller-manager and kube-scheduler.
+pub(crate) const CONTROLLERS: &str = "controllers";
 /// Value of [`COMPONENT_LABEL`] on etcd's pods.
 pub(crate) const ETCD: &str = "etcd";
 /// Value of [`COMPONENT_LABEL`] on Secrets.
@@ -106,8 +108,13 @@ impl Names {
     pub(crate) fn scheduler(&self) -> String {
         self.with("scheduler")
     }
-    pub(crate) fn control_plane(&self) -> String {
-        self.with("control-plane")
+    /// The API server's Deployment.
+    pub(crate) fn api_server(&self) -> String {
+        self.with(API_SERVER)
+    }
+    /// The Deployment of kube-controller-manager and kube-scheduler.
+    pub(crate) fn controllers(&self) -> String {
+        self.with(CONTROLLERS)
     }
     pub(crate) fn api_server_service(&self) -> String {
         self.with("apiserver")
@@ -202,7 +209,8 @@ mod tests {
     fn suffixes() -> Vec<String> {
         let names = Names::new("a", "uid");
         let ours = [
-            names.control_plane(),
+            names.api_server(),
+            names.controllers(),
             names.api_server_service(),
             names.etcd(),
             names.etcd_peers(),

@@ -29,11 +29,14 @@ pub(crate) struct Observed {
     pub(crate) services: Services,
     pub(crate) etcd: Option<StatefulSet>,
     pub(crate) etcd_config: Option<ConfigMap>,
-    pub(crate) control_plane: Option<Deployment>,
+    pub(crate) api_server: Option<Deployment>,
+    pub(crate) controllers: Option<Deployment>,
     pub(crate) revisions: Vec<ControllerRevision>,
     pub(crate) etcd_budget: Option<PodDisruptionBudget>,
-    pub(crate) control_plane_budget: Option<PodDisruptionBudget>,
-    pub(crate) pods: Vec<Pod>,
+    pub(crate) api_server_budget: Option<PodDisruptionBudget>,
+    pub(crate) controllers_budget: Option<PodDisruptionBudget>,
+    pub(crate) api_server_pods: Vec<Pod>,
+    pub(crate) controllers_pods: Vec<Pod>,
     pub(crate) etcd_pods: Vec<Pod>,
     pub(crate) claims: Vec<PersistentVolumeClaim>,
     /// Claims that an etcd of ours would use and that belong to somebody else.
@@ -69,12 +72,19 @@ impl Observed {
         settles(object).is_some_and(|at| at > self.now)
     }
 
+    /// All pods of the control plane, those that others wait for first.
+    pub(crate) fn pods(&self) -> impl Iterator<Item = &Pod> {
+        self.etcd_pods
+            .iter()
+            .chain(&self.api_server_pods)
+            .chain(&self.controllers_pods)
+    }
+
     /// When the first object that does not come further is no longer new; or when to ask again what
     /// others say of it.
     pub(crate) fn due(&self) -> Option<Timestamp> {
         let claim = unbound(&self.claims).and_then(settles);
-        let pods = self.etcd_pods.iter().chain(&self.pods);
-        let waiting = pods.filter(|pod| !placed(pod) || stuck::unprepared(pod));
+        let waiting = self.pods().filter(|pod| !placed(pod) || stuck::unprepared(pod));
         let set = self.etcd.as_ref().filter(|_| stuck::lacks_pods(self));
         let settles = claim
             .into_iter()
@@ -228,9 +238,8 @@ pub(crate) async fn observe(
     // A label is soon written: what somebody else controls is not ours.
     let owner = dependents.owner();
     let (mut services, mut budgets) = (Found::owned(services, owner), Found::owned(budgets, owner));
-    let (pods, etcd_pods) = pods.into_iter().partition(|pod: &Pod| {
-        pod.labels().get(names::COMPONENT_LABEL).map(String::as_str) == Some(names::CONTROL_PLANE)
-    });
+    let mut deployments = Found::owned(deployments, owner);
+    let mut pods_of = by_component(pods);
     let mut observed = Observed {
         secrets,
         services: Services {
@@ -240,12 +249,15 @@ pub(crate) async fn observe(
         },
         etcd: Found::owned(sets, owner).take(&names.etcd()),
         etcd_config: Found::owned(configs, owner).take(&names.etcd()),
-        control_plane: Found::owned(deployments, owner).take(&names.control_plane()),
+        api_server: deployments.take(&names.api_server()),
+        controllers: deployments.take(&names.controllers()),
         revisions: Found::owned(revisions, owner).0,
         etcd_budget: budgets.take(&names.etcd()),
-        control_plane_budget: budgets.take(&names.control_plane()),
-        pods,
-        etcd_pods,
+        api_server_budget: budgets.take(&names.api_server()),
+        controllers_budget: budgets.take(&names.controllers()),
+        api_server_pods: pods_of.remove(names::API_SERVER).unwrap_or_default(),
+        controllers_pods: pods_of.remove(names::CONTROLLERS).unwrap_or_default(),
+        etcd_pods: pods_of.remove(names::ETCD).unwrap_or_default(),
         claims,
         foreign_claims: Vec::new(),
         storage: StorageProblem::None,
@@ -263,6 +275,16 @@ pub(crate) async fn observe(
         observed.complaints.extend(stuck::newest(&uid, events));
     }
     Ok(observed)
+}
+
+/// Pods by the component that they say they are of.
+fn by_component(pods: Vec<Pod>) -> BTreeMap<String, Vec<Pod>> {
+    let mut found = BTreeMap::<String, Vec<Pod>>::new();
+    for pod in pods {
+        let component = pod.labels().get(names::COMPONENT_LABEL).cloned().unwrap_or_default();
+        found.entry(component).or_default().push(pod);
+    }
+    found
 }
 
 /// Objects of one kind, to be taken by name.

@@ -5,7 +5,7 @@ use super::datastore;
 use super::error::Error;
 use super::health::{self, Cause};
 use super::keys;
-use super::names::{CONTROL_PLANE, Names, VERSION_ANNOTATION};
+use super::names::{API_SERVER, Names, VERSION_ANNOTATION};
 use super::observe::{Observed, holds};
 use super::versions;
 use capn_api::{
@@ -48,7 +48,7 @@ pub(crate) enum Outcome {
     /// Applied; `seeded` once the tenant holds what workers join by. No Deployment yet while the
     /// store of a new tenant cannot start yet.
     Applied {
-        control_plane: Option<Box<Deployment>>,
+        api_server: Option<Box<Deployment>>,
         published: bool,
         /// When the next certificate or a wanted rollout is due.
         again: Timestamp,
@@ -73,7 +73,7 @@ pub(crate) fn status(
     let seeded = matches!(outcome, Outcome::Applied { seeded: true, .. });
     let initialized = seeded || super::validate::initialized(ncp);
     let versions = match observed {
-        Some(observed) => serving(&observed.pods, &old, seeded),
+        Some(observed) => serving(&observed.api_server_pods, &old, seeded),
         None => old.versions.clone(),
     };
     let conditions = conditions(
@@ -97,7 +97,7 @@ pub(crate) fn status(
             (Some(names), Some(observed)) => datastore::remember(ncp, names, observed),
             _ => old.datastore.clone(),
         },
-        selector: names.map(|names| names.selector(CONTROL_PLANE)).or(old.selector),
+        selector: names.map(|names| names.selector(API_SERVER)).or(old.selector),
         observed_generation: ncp.metadata.generation,
         conditions,
     }
@@ -110,8 +110,8 @@ fn counts(
     old: &NestedControlPlaneStatus,
 ) -> Counts {
     let deployment = match (outcome, observed) {
-        (Outcome::Applied { control_plane, .. }, _) => control_plane.as_deref(),
-        (_, Some(observed)) => observed.control_plane.as_ref(),
+        (Outcome::Applied { api_server, .. }, _) => api_server.as_deref(),
+        (_, Some(observed)) => observed.api_server.as_ref(),
         (_, None) => return Counts::as_before(ncp, old),
     };
     match (deployment, outcome) {
@@ -215,6 +215,12 @@ fn verdicts(
             }
             (Some(names), Some(observed), _) => datastore::health(ncp, names, observed),
         },
+        match (observed, outcome) {
+            (_, Outcome::Deleting(_)) | (None, _) => {
+                Verdict::kept(&old.conditions, types::CONTROL_PLANE_COMPONENTS_HEALTHY)
+            }
+            (Some(observed), _) => components(observed, counts),
+        },
         match outcome {
             Outcome::Paused(why) => Verdict::new(types::PAUSED, true, "Paused", *why),
             _ => Verdict::new(types::PAUSED, false, "NotPaused", ""),
@@ -304,6 +310,35 @@ fn available(
             }
         }
     }
+}
+
+/// Whether kube-apiserver, kube-controller-manager and kube-scheduler run.
+fn components(observed: &Observed, counts: &Counts) -> Verdict {
+    let new = |holds: bool, reason: &'static str, message: String| {
+        Verdict::new(types::CONTROL_PLANE_COMPONENTS_HEALTHY, holds, reason, message)
+    };
+    if let Some(cause) = health::diagnose_components(observed) {
+        return new(false, cause.reason, cause.message);
+    }
+    if counts.ready == 0 {
+        return new(
+            false,
+            "APIServerNotReady",
+            "waiting for kube-apiserver to be ready".into(),
+        );
+    }
+    let ready = |controllers: &Deployment| {
+        let status = controllers.status.as_ref();
+        status.and_then(|status| status.ready_replicas).unwrap_or_default() > 0
+    };
+    if observed.controllers.as_ref().is_some_and(ready) {
+        return new(true, "Healthy", String::new());
+    }
+    new(
+        false,
+        "ControllersNotReady",
+        "waiting for kube-controller-manager and kube-scheduler to be ready".into(),
+    )
 }
 
 fn waiting_for(observed: Option<&Observed>) -> String {

@@ -20,8 +20,7 @@ pub(crate) struct Complaint {
 pub(crate) fn stuck(observed: &Observed) -> Vec<String> {
     let set = observed.etcd.as_ref().filter(|_| lacks_pods(observed));
     let set = set.filter(|set| !observed.is_new(*set)).and_then(ResourceExt::uid);
-    let pods = observed.etcd_pods.iter().chain(&observed.pods);
-    let pods = pods.filter(|pod| unprepared(pod) && !observed.is_new(*pod));
+    let pods = observed.pods().filter(|pod| unprepared(pod) && !observed.is_new(*pod));
     set.into_iter().chain(pods.filter_map(ResourceExt::uid)).collect()
 }
 

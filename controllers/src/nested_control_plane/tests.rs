@@ -69,7 +69,8 @@ fn published(spec: Value) -> ApiEndpoint {
 
 fn marks() -> Marks {
     Marks {
-        control_plane: "authorities".into(),
+        api_server: "authorities".into(),
+        controllers: "authorities of controllers".into(),
         etcd: "authorities of etcd".into(),
     }
 }
@@ -106,8 +107,9 @@ pub(super) fn built(spec: &Value) -> Value {
         "services": [network.api_server, network.etcd, network.etcd_peers],
         "etcdConfig": network.etcd_config,
         "etcd": workloads.etcd,
-        "controlPlane": workloads.control_plane,
-        "budgets": [workloads.etcd_budget, workloads.control_plane_budget],
+        "apiServer": workloads.api_server,
+        "controllers": workloads.controllers,
+        "budgets": [workloads.etcd_budget, workloads.api_server_budget, workloads.controllers_budget],
         "published": addresses.published,
         "certificates": certificates(&tenant, &addresses),
         "inside": addresses.published.as_ref().map(|endpoint| build::inside(&tenant, &addresses, endpoint, "PEM")),
@@ -124,8 +126,9 @@ fn version_alone_is_enough() {
     let workloads = build::workloads(&tenant, &addresses, &marks());
     insta::assert_yaml_snapshot!("etcd", workloads.etcd);
     insta::assert_yaml_snapshot!("etcd_config", network.etcd_config);
-    insta::assert_yaml_snapshot!("control_plane", workloads.control_plane);
-    assert!(workloads.etcd_budget.is_none() && workloads.control_plane_budget.is_none());
+    insta::assert_yaml_snapshot!("api_server", workloads.api_server);
+    insta::assert_yaml_snapshot!("controllers", workloads.controllers);
+    assert!(workloads.etcd_budget.is_none() && workloads.api_server_budget.is_none());
 }
 
 #[test]
@@ -133,8 +136,15 @@ fn several_replicas_get_budgets_and_spread_over_nodes() {
     let spec = json!({"version": "v1.36.3", "replicas": 2, "datastore": {"etcd": {"replicas": 3}}});
     let tenant = tenant(spec);
     let workloads = build::workloads(&tenant, &reached(&tenant), &marks());
-    insta::assert_yaml_snapshot!("budgets", [workloads.etcd_budget, workloads.control_plane_budget]);
-    let template = workloads.control_plane.unwrap().spec.unwrap().template.spec.unwrap();
+    insta::assert_yaml_snapshot!(
+        "budgets",
+        [
+            workloads.etcd_budget,
+            workloads.api_server_budget,
+            workloads.controllers_budget
+        ]
+    );
+    let template = workloads.api_server.unwrap().spec.unwrap().template.spec.unwrap();
     assert_eq!(
         template.topology_spread_constraints.unwrap()[0].topology_key,
         "kubernetes.io/hostname"
@@ -144,13 +154,72 @@ fn several_replicas_get_budgets_and_spread_over_nodes() {
 }
 
 #[test]
+fn what_the_template_of_etcd_leaves_out_is_that_of_all_pods() {
+    let pod = |own: Value| {
+        let all = json!({"priorityClassName": "high", "nodeSelector": {"disk": "ssd"}, "tolerations": [{"key": "a"}],
+            "metadata": {"labels": {"team": "a"}}});
+        let built =
+            built(&json!({"version": "v1.36.3", "podTemplate": all, "datastore": {"etcd": {"podTemplate": own}}}));
+        let template = built["etcd"]["spec"]["template"].clone();
+        let of = |field: &str| template["spec"][field].clone();
+        assert_eq!(
+            built["apiServer"]["spec"]["template"]["spec"]["priorityClassName"],
+            "high"
+        );
+        let label = template["metadata"]["labels"]["team"].clone();
+        json!([of("priorityClassName"), of("nodeSelector"), of("tolerations"), label])
+    };
+    assert_eq!(pod(json!({})), json!(["high", {"disk": "ssd"}, [{"key": "a"}], "a"]));
+    let own = json!({"priorityClassName": "highest", "nodeSelector": {"disk": "nvme"}, "tolerations": [{"key": "b"}],
+        "metadata": {"labels": {"team": "b"}}});
+    assert_eq!(pod(own), json!(["highest", {"disk": "nvme"}, [{"key": "b"}], "b"]));
+}
+
+#[test]
+fn members_of_etcd_never_share_a_node_unless_their_own_template_allows_it() {
+    let spread = |all: Value, own: Value| {
+        let built = built(
+            &json!({"version": "v1.36.3", "podTemplate": {"topologySpreadConstraints": all},
+            "datastore": {"etcd": {"podTemplate": {"topologySpreadConstraints": own}}}}),
+        );
+        let constraints = built["etcd"]["spec"]["template"]["spec"]["topologySpreadConstraints"].clone();
+        let constraints = constraints.as_array().unwrap().iter().map(|constraint| {
+            let labels = &constraint["labelSelector"]["matchLabels"];
+            assert_eq!(labels["controlplane.cluster.x-k8s.io/component"], "etcd");
+            let text = |field: &str| constraint[field].as_str().unwrap_or_default().to_owned();
+            format!(
+                "{} {} {}",
+                text("topologyKey"),
+                text("whenUnsatisfiable"),
+                constraint["minDomains"]
+            )
+        });
+        constraints.collect::<Vec<_>>()
+    };
+    let constraint = |key: &str, when: &str| json!([{"maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": when}]);
+    let (host, never) = ("kubernetes.io/hostname", "kubernetes.io/hostname DoNotSchedule 3");
+    assert_eq!(spread(json!([]), json!([])), [never]);
+    let soft = constraint(host, "ScheduleAnyway");
+    assert_eq!(
+        spread(soft.clone(), json!([])),
+        ["kubernetes.io/hostname ScheduleAnyway null", never]
+    );
+    assert_eq!(spread(json!([]), soft), ["kubernetes.io/hostname ScheduleAnyway null"]);
+    let zone = constraint("zone", "DoNotSchedule");
+    assert_eq!(spread(zone, json!([])), ["zone DoNotSchedule null", never]);
+    let hard = constraint(host, "DoNotSchedule");
+    assert_eq!(spread(hard, json!([])), ["kubernetes.io/hostname DoNotSchedule null"]);
+}
+
+#[test]
 fn a_program_uses_the_processors_that_it_requests_unless_it_has_a_limit() {
     let processors = |resources: Value| {
         let part = json!({"resources": resources});
         let built = built(&json!({
             "version": "v1.36.3", "apiServer": part, "controllerManager": part, "scheduler": part, "datastore": {"etcd": part},
         }));
-        let pods = [&built["etcd"], &built["controlPlane"]].map(|set| &set["spec"]["template"]["spec"]);
+        let pods =
+            [&built["etcd"], &built["apiServer"], &built["controllers"]].map(|set| &set["spec"]["template"]["spec"]);
         let containers = pods
             .into_iter()
             .flat_map(|pod| [&pod["initContainers"], &pod["containers"]]);
@@ -281,6 +350,23 @@ fn leaves() -> Vec<(&'static str, Value)> {
             "datastore.etcd.extraArgs",
             json!([{"name": "quota-backend-bytes", "value": "1"}]),
         ),
+        ("datastore.etcd.podTemplate.metadata.labels", json!({"team": "b"})),
+        ("datastore.etcd.podTemplate.metadata.annotations", json!({"team": "b"})),
+        ("datastore.etcd.podTemplate.nodeSelector", json!({"disk": "nvme"})),
+        (
+            "datastore.etcd.podTemplate.tolerations",
+            json!([{"operator": "Exists"}]),
+        ),
+        (
+            "datastore.etcd.podTemplate.affinity",
+            json!({"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}),
+        ),
+        (
+            "datastore.etcd.podTemplate.topologySpreadConstraints",
+            json!([{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}]),
+        ),
+        ("datastore.etcd.podTemplate.priorityClassName", json!("high")),
+        ("datastore.etcd.podTemplate.runtimeClassName", json!("gvisor")),
         ("addons.coreDNS.enabled", json!(false)),
         ("addons.coreDNS.image", json!("example.com/coredns:1")),
         ("addons.kubeProxy.enabled", json!(false)),

@@ -42,16 +42,13 @@ impl Bare {
             .ok_or("no kubeconfig")?;
         let kubeconfig = String::from_utf8(text.0)?;
 
-        let deployment = tenants
-            .api::<Deployment>()
-            .get(&format!("{name}-control-plane"))
-            .await?;
+        let deployment = tenants.api::<Deployment>().get(&format!("{name}-apiserver")).await?;
         let pod = deployment
             .spec
             .and_then(|spec| spec.template.spec)
             .ok_or("a Deployment without pods")?;
         save(tenants, &pod, "api-server", &folder).await?;
-        let api_server = pod.init_containers.unwrap_or_default();
+        let api_server = pod.containers;
         let set = tenants.api::<StatefulSet>().get(&format!("{name}-etcd")).await?;
         let pod = set
             .spec

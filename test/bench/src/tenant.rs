@@ -195,11 +195,12 @@ impl Tenants {
         for pod in pods.items {
             let name = pod.name_any();
             let status = pod.status.unwrap_or_default();
-            let containers = status
-                .init_container_statuses
+            for container in status
+                .container_statuses
                 .into_iter()
-                .chain(status.container_statuses);
-            for container in containers.flatten().filter(|container| container.restart_count > 0) {
+                .flatten()
+                .filter(|container| container.restart_count > 0)
+            {
                 let ended = container.last_state.and_then(|last| last.terminated);
                 restarts.push(format!(
                     "{name} {} {} times: {ended:?}",

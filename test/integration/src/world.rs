@@ -427,6 +427,12 @@ impl World {
         holds(&ncp).expect("just seen")
     }
 
+    /// Waits until the control plane is up with all of its components.
+    pub async fn wait_up(&self) {
+        self.wait_condition("Available", "True").await;
+        self.wait_condition("ControlPlaneComponentsHealthy", "True").await;
+    }
+
     /// A Secret that must be there.
     pub async fn secret(&self, name: &str) -> Secret {
         self.get(name)

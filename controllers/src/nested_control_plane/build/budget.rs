@@ -1,18 +1,13 @@
 //! PodDisruptionBudgets: one pod of several may be away at a time.
 
 use super::metadata;
-use crate::nested_control_plane::{names::ETCD, validate::Tenant};
+use crate::nested_control_plane::validate::Tenant;
 use k8s_openapi::{
     api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
 
-pub(super) fn budget(tenant: &Tenant, component: &str) -> PodDisruptionBudget {
-    let name = if component == ETCD {
-        tenant.names.etcd()
-    } else {
-        tenant.names.control_plane()
-    };
+pub(super) fn budget(tenant: &Tenant, name: String, component: &str) -> PodDisruptionBudget {
     let labels = tenant.names.component(component);
     PodDisruptionBudget {
         metadata: metadata(tenant, name, labels.clone()),

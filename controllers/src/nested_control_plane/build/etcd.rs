@@ -82,7 +82,7 @@ pub(super) fn stateful_set(tenant: &Tenant, authorities: &str) -> StatefulSet {
         ..PodSpec::default()
     };
     let annotations = BTreeMap::from([
-        (super::control_plane::AUTHORITIES_ANNOTATION.into(), authorities.into()),
+        (super::workload::AUTHORITIES_ANNOTATION.into(), authorities.into()),
         (ETCD_VERSION_ANNOTATION.into(), etcd.version.into()),
     ]);
     StatefulSet {
@@ -102,7 +102,7 @@ pub(super) fn stateful_set(tenant: &Tenant, authorities: &str) -> StatefulSet {
                 ..LabelSelector::default()
             },
             service_name: Some(names.etcd_peers()),
-            template: template(tenant, ETCD, annotations, pod),
+            template: template(tenant, &etcd.pod_template, ETCD, annotations, pod),
             volume_claim_templates: Some(vec![claim(tenant, labels)]),
             ..StatefulSetSpec::default()
         }),

@@ -1,17 +1,23 @@
 //! Step 3: every object that a tenant shall have, in the management cluster and inside the tenant.
 //! Pure: no client, no clock, no keys.
 
+mod api_server;
 mod budget;
-mod control_plane;
+mod controllers;
 mod etcd;
 mod inside;
 mod pod;
 mod services;
+mod workload;
 
-pub(crate) use control_plane::OWN_VOLUMES;
 pub(crate) use inside::inside;
 
-use super::{addresses::Addresses, keys::Marks, validate::Tenant};
+use super::{
+    addresses::Addresses,
+    keys::Marks,
+    names::{API_SERVER, CONTROLLERS, ETCD},
+    validate::Tenant,
+};
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, StatefulSet},
@@ -21,6 +27,16 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use std::{collections::BTreeMap, marker::PhantomData};
+
+/// Names of the volumes of a control plane's pods that are not a user's.
+pub(crate) const OWN_VOLUMES: [&str; 6] = [
+    "api-server",
+    "tmp",
+    "controller-manager",
+    "controller-manager-credentials",
+    "scheduler",
+    "scheduler-credentials",
+];
 
 /// Objects as they shall be.
 #[derive(Clone, Copy, Debug)]
@@ -44,12 +60,16 @@ pub(crate) struct Network<Stage> {
 pub(crate) struct Workloads<Stage> {
     /// Not applied while its data is gone.
     pub(crate) etcd: Option<StatefulSet>,
-    /// Not applied while the store of a new tenant cannot start yet.
-    pub(crate) control_plane: Option<Deployment>,
+    /// Not applied while the datastore of a new tenant cannot start yet.
+    pub(crate) api_server: Option<Deployment>,
+    /// Not applied while the API servers that it needs are not there.
+    pub(crate) controllers: Option<Deployment>,
     /// Wanted with more than one member.
     pub(crate) etcd_budget: Option<PodDisruptionBudget>,
     /// Wanted with more than one replica.
-    pub(crate) control_plane_budget: Option<PodDisruptionBudget>,
+    pub(crate) api_server_budget: Option<PodDisruptionBudget>,
+    /// Wanted with more than one replica.
+    pub(crate) controllers_budget: Option<PodDisruptionBudget>,
     pub(crate) stage: PhantomData<Stage>,
 }
 
@@ -66,11 +86,15 @@ pub(crate) fn network(tenant: &Tenant) -> Network<Prepared> {
 
 /// Builds the second wave.
 pub(crate) fn workloads(tenant: &Tenant, addresses: &Addresses, authorities: &Marks) -> Workloads<Prepared> {
+    let names = &tenant.names;
+    let budget = |replicas, name, component| (replicas > 1).then(|| budget::budget(tenant, name, component));
     Workloads {
         etcd: Some(etcd::stateful_set(tenant, &authorities.etcd)),
-        control_plane: Some(control_plane::deployment(tenant, addresses, &authorities.control_plane)),
-        etcd_budget: (tenant.etcd.replicas > 1).then(|| budget::budget(tenant, super::names::ETCD)),
-        control_plane_budget: (tenant.replicas > 1).then(|| budget::budget(tenant, super::names::CONTROL_PLANE)),
+        api_server: Some(api_server::api_server(tenant, addresses, &authorities.api_server)),
+        controllers: Some(controllers::controllers(tenant, addresses, &authorities.controllers)),
+        etcd_budget: budget(tenant.etcd.replicas, names.etcd(), ETCD),
+        api_server_budget: budget(tenant.replicas, names.api_server(), API_SERVER),
+        controllers_budget: budget(tenant.replicas, names.controllers(), CONTROLLERS),
         stage: PhantomData,
     }
 }

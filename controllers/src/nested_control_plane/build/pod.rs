@@ -1,12 +1,13 @@
 //! What the pods of a tenant share: Pod Security `restricted`, placement, volumes, flags.
 
 use crate::nested_control_plane::validate::{Part, Tenant};
-use capn_api::nested_control_plane::{Argument, ExtraVolume};
+use capn_api::nested_control_plane::{Argument, ExtraVolume, PodTemplate};
 use k8s_openapi::{
     api::core::v1::{
-        Capabilities, Container, EnvVar, EnvVarSource, HTTPGetAction, KeyToPath, PodSecurityContext, PodSpec,
-        PodTemplateSpec, Probe, ProjectedVolumeSource, ResourceFieldSelector, ResourceRequirements, SeccompProfile,
-        SecretProjection, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount, VolumeProjection,
+        Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction, KeyToPath,
+        PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource, ResourceFieldSelector,
+        ResourceRequirements, SeccompProfile, SecretProjection, SecurityContext, TopologySpreadConstraint, Volume,
+        VolumeMount, VolumeProjection,
     },
     apimachinery::pkg::{
         api::resource::Quantity,
@@ -14,7 +15,7 @@ use k8s_openapi::{
         util::intstr::IntOrString,
     },
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 /// User and group of every process: nobody in particular, as distroless images have it.
 const USER: i64 = 65532;
@@ -146,11 +147,11 @@ impl Args {
 /// The pod around containers.
 pub(super) fn template(
     tenant: &Tenant,
+    wanted: &PodTemplate,
     component: &str,
     annotations: BTreeMap<String, String>,
     spec: PodSpec,
 ) -> PodTemplateSpec {
-    let wanted = &tenant.pod_template;
     let selector = tenant.names.component(component);
     let given = wanted.metadata.clone().unwrap_or_default();
     let mut labels = given.labels;
@@ -184,28 +185,31 @@ pub(super) fn template(
                 ..PodSecurityContext::default()
             }),
             tolerations: list(wanted.tolerations.clone()),
-            topology_spread_constraints: list(spread(tenant, selector)),
+            topology_spread_constraints: Some(spread(wanted, &selector)),
             ..spec
         }),
     }
 }
 
 /// Over nodes, as far as there are any. Also with one replica: scaling must not replace a pod.
-fn spread(tenant: &Tenant, selector: BTreeMap<String, String>) -> Vec<TopologySpreadConstraint> {
-    let given = &tenant.pod_template.topology_spread_constraints;
-    if !given.is_empty() {
-        return given.clone();
+fn spread(wanted: &PodTemplate, selector: &BTreeMap<String, String>) -> Vec<TopologySpreadConstraint> {
+    let mut constraints = wanted.topology_spread_constraints.clone();
+    if constraints.is_empty() {
+        constraints.push(TopologySpreadConstraint {
+            max_skew: 1,
+            topology_key: "kubernetes.io/hostname".into(),
+            when_unsatisfiable: "ScheduleAnyway".into(),
+            ..TopologySpreadConstraint::default()
+        });
     }
-    vec![TopologySpreadConstraint {
-        label_selector: Some(LabelSelector {
-            match_labels: Some(selector),
+    for constraint in &mut constraints {
+        // One without a selector counts no pod at all, which nobody wants.
+        constraint.label_selector.get_or_insert_with(|| LabelSelector {
+            match_labels: Some(selector.clone()),
             ..LabelSelector::default()
-        }),
-        max_skew: 1,
-        topology_key: "kubernetes.io/hostname".into(),
-        when_unsatisfiable: "ScheduleAnyway".into(),
-        ..TopologySpreadConstraint::default()
-    }]
+        });
+    }
+    constraints
 }
 
 /// An empty list is left out, as the API server would.
@@ -277,6 +281,42 @@ pub(super) fn extra_volumes<'a>(parts: impl IntoIterator<Item = &'a Part>) -> Ve
         }
     }
     volumes
+}
+
+/// Our mounts before a user's, so that the golden files read in that order.
+pub(super) fn mounts(container: &mut Container, ours: impl IntoIterator<Item = VolumeMount>) {
+    let given = container.volume_mounts.take().unwrap_or_default();
+    container.volume_mounts = list(ours.into_iter().chain(given).collect());
+}
+
+pub(super) fn writable(volume: &str, path: &str) -> VolumeMount {
+    VolumeMount {
+        name: volume.into(),
+        mount_path: path.into(),
+        ..VolumeMount::default()
+    }
+}
+
+/// The only place that a program of ours may write to.
+pub(super) fn tmp() -> Volume {
+    Volume {
+        name: "tmp".into(),
+        empty_dir: Some(EmptyDirVolumeSource::default()),
+        ..Volume::default()
+    }
+}
+
+/// Ranges as a flag takes them.
+pub(super) fn joined(networks: &[ipnet::IpNet]) -> String {
+    networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// An address as the host of a URL.
+pub(super) fn bracketed(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }
 }
 
 /// A probe over HTTP.

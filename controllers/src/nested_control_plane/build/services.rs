@@ -2,7 +2,7 @@
 
 use super::metadata;
 use crate::nested_control_plane::{
-    names::{API_SERVER_PORT, CONTROL_PLANE, ETCD, ETCD_CLIENT_PORT, ETCD_PEER_PORT},
+    names::{API_SERVER, API_SERVER_PORT, ETCD, ETCD_CLIENT_PORT, ETCD_PEER_PORT},
     validate::Tenant,
 };
 use capn_api::nested_control_plane::EndpointType;
@@ -19,7 +19,7 @@ pub(super) fn api_server(tenant: &Tenant) -> Service {
     let mut metadata = metadata(
         tenant,
         tenant.names.api_server_service(),
-        tenant.names.component(CONTROL_PLANE),
+        tenant.names.component(API_SERVER),
     );
     metadata.annotations = Some(endpoint.annotations.clone()).filter(|annotations| !annotations.is_empty());
     Service {
@@ -27,7 +27,7 @@ pub(super) fn api_server(tenant: &Tenant) -> Service {
         spec: Some(ServiceSpec {
             type_: Some(format!("{:?}", endpoint.type_)),
             cluster_ip: endpoint.given.api_server.map(|address| address.to_string()),
-            selector: Some(tenant.names.component(CONTROL_PLANE)),
+            selector: Some(tenant.names.component(API_SERVER)),
             ports: Some(vec![ServicePort {
                 node_port: endpoint.node_port.or(endpoint.given.node_port),
                 ..port("https", endpoint.service_port, API_SERVER_PORT)

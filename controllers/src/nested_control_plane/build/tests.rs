@@ -10,24 +10,17 @@ fn flags(component: &str, extra: &[(&str, &str)]) -> Vec<String> {
         .map(|(name, value)| json!({"name": name, "value": value}))
         .collect();
     let mut spec = json!({"version": "v1.36.3"});
-    let path = if component == "etcd" { "/datastore/etcd" } else { "" };
     if component == "etcd" {
         spec["datastore"] = json!({"etcd": {"extraArgs": extra}});
     } else {
         spec[component] = json!({"extraArgs": extra});
     }
-    let built = built(&spec);
-    let pod = if path.is_empty() {
-        &built["controlPlane"]
-    } else {
-        &built["etcd"]
+    let (workload, at) = match component {
+        "controllerManager" => ("controllers", 0),
+        "scheduler" => ("controllers", 1),
+        workload => (workload, 0),
     };
-    let pod = &pod["spec"]["template"]["spec"];
-    let container = match component {
-        "apiServer" => &pod["initContainers"][0],
-        "scheduler" => &pod["containers"][1],
-        _ => &pod["containers"][0],
-    };
+    let container = &built(&spec)[workload]["spec"]["template"]["spec"]["containers"][at];
     let args = container["args"].as_array().unwrap().iter();
     args.map(|arg| arg.as_str().unwrap().to_owned()).collect()
 }
@@ -84,6 +77,8 @@ fn ours_steps_aside_for_a_flag_that_cannot_stand_beside_it() {
 #[test]
 fn an_api_server_goes_on_to_serve_until_nobody_is_led_to_it() {
     assert_eq!(has(&flags("apiServer", &[]), "shutdown-delay-duration"), 1);
-    let grace: Value = built(&json!({"version": "v1.36.3"}))["controlPlane"]["spec"]["template"]["spec"]["terminationGracePeriodSeconds"].clone();
+    let grace: Value =
+        built(&json!({"version": "v1.36.3"}))["apiServer"]["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+            .clone();
     assert_eq!(grace, 30, "time for the delay and for what is asked meanwhile");
 }

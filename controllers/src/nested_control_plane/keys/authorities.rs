@@ -60,7 +60,8 @@ pub(crate) async fn authorities(
         search.resolve(&authority::SERVICE_ACCOUNT),
     )?;
     let marks = Marks {
-        control_plane: mark(&[&ca, &proxy, &etcd, &service_account]),
+        api_server: mark(&[&ca, &proxy, &etcd, &service_account]),
+        controllers: mark(&[&ca, &proxy, &service_account]),
         etcd: mark(&[&etcd, &etcd_peers]),
     };
     let read = |resolved: &Resolved| Authority::read(&resolved.pair).map_err(KeysError::Issue);

@@ -8,6 +8,7 @@ use super::{
 use crate::host::Host;
 use crate::nested_control_plane::{addresses::Addresses, names::ETCD_MEMBERS, validate::Tenant};
 use crate::pki::{self, Authority, Credentials, Leaf, LeafSpec, PemPair, PkiError, Trust, Usage};
+use capn_api::common::ApiEndpoint;
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +24,7 @@ enum Kubeconfig {
     /// For people and other programs: everything inside, in the key `value`.
     Embedded { server: String },
     /// For a component of the control plane: paths of the files beside it.
-    Mounted { user: &'static str },
+    Mounted { user: &'static str, server: String },
 }
 
 /// Folder where a component's Secret is mounted.
@@ -70,12 +71,20 @@ pub(super) fn etcd_member<'a>(tenant: &Tenant, addresses: &Addresses, authoritie
     }
 }
 
-/// The Secret of a component that calls the API server beside it as this user.
-pub(super) fn component<'a>(name: String, user: &'static str, authorities: &'a Authorities) -> LeafSecret<'a> {
+/// The Secret of a component that calls the API servers at this endpoint as this user.
+pub(super) fn component<'a>(
+    name: String,
+    user: &'static str,
+    server: &ApiEndpoint,
+    authorities: &'a Authorities,
+) -> LeafSecret<'a> {
     LeafSecret {
         name,
         leaves: vec![("tls", LeafSpec::client(user, None), &authorities.ca)],
-        kubeconfig: Some(Kubeconfig::Mounted { user }),
+        kubeconfig: Some(Kubeconfig::Mounted {
+            user,
+            server: format!("https://{}", server.authority()),
+        }),
     }
 }
 
@@ -142,14 +151,14 @@ pub(crate) fn decide(
             let text = pki::kubeconfig(cluster, server, trust, &user, Credentials::Embedded(&first));
             data = BTreeMap::from([("value".to_owned(), bytes(&text))]);
         }
-        Some(Kubeconfig::Mounted { user }) => {
+        Some(Kubeconfig::Mounted { user, server }) => {
             let files = Credentials::Files {
                 certificate: &format!("{CREDENTIALS}/tls.crt"),
                 key: &format!("{CREDENTIALS}/tls.key"),
             };
             let authority = format!("{PKI}/ca.crt");
             let trust = Trust::File(&authority);
-            let text = pki::kubeconfig(cluster, "https://127.0.0.1:6443", trust, user, files);
+            let text = pki::kubeconfig(cluster, server, trust, user, files);
             data.insert("kubeconfig".to_owned(), bytes(&text));
         }
     }

@@ -46,7 +46,8 @@ pub(crate) struct Authorities {
 /// Stand for the authorities that pods read only when they start.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Marks {
-    pub(crate) control_plane: String,
+    pub(crate) api_server: String,
+    pub(crate) controllers: String,
     pub(crate) etcd: String,
 }
 
@@ -104,7 +105,8 @@ pub(crate) async fn leaves(
         let server = format!("https://{}", endpoint.authority());
         write(leaf::admin(tenant, server, authorities)).await.map(Some)
     };
-    let component = |name, user| write(leaf::component(name, user, authorities));
+    let server = addresses.service(tenant);
+    let component = |name, user| write(leaf::component(name, user, &server, authorities));
     let (one, two, three, four, five, admin) = try_join!(
         write(api_server(tenant, addresses, authorities)),
         write(leaf::etcd_client(tenant, authorities)),

@@ -46,7 +46,7 @@ fn of(status: &NestedControlPlaneStatus, type_: &str) -> Condition {
 /// A Deployment whose rollout has come this far.
 fn deployment(updated: i32, replicas: i32, ready: i32) -> Deployment {
     serde_json::from_value(json!({
-        "metadata": {"name": "acme-control-plane", "generation": 2},
+        "metadata": {"name": "acme-apiserver", "generation": 2},
         "spec": {"replicas": 2, "selector": {}, "template": {}},
         "status": {"observedGeneration": 2, "replicas": replicas, "updatedReplicas": updated, "readyReplicas": ready,
             "availableReplicas": ready},
@@ -60,14 +60,14 @@ fn crashing() -> Observed {
         "state": {"terminated": {"exitCode": 1, "message": "Error: unknown flag: --nonsense"}},
     }]}});
     Observed {
-        pods: vec![serde_json::from_value(pod).unwrap()],
+        api_server_pods: vec![serde_json::from_value(pod).unwrap()],
         ..Observed::default()
     }
 }
 
-fn applied(control_plane: Deployment, errors: Vec<Error>) -> Outcome {
+fn applied(api_server: Deployment, errors: Vec<Error>) -> Outcome {
     Outcome::Applied {
-        control_plane: Some(Box::new(control_plane)),
+        api_server: Some(Box::new(api_server)),
         published: true,
         again: Timestamp::MAX,
         seeded: true,
@@ -123,7 +123,7 @@ fn replicas_that_are_refused_are_told_while_scaling_up() {
     let failure = json!([{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: small"}]);
     deployment.status.as_mut().unwrap().conditions = serde_json::from_value(failure).unwrap();
     let observed = Observed {
-        control_plane: Some(deployment.clone()),
+        api_server: Some(deployment.clone()),
         ..Observed::default()
     };
     let scaling = of(
@@ -194,4 +194,39 @@ fn certificates_are_told_from_what_is_stored_whatever_else_failed() {
     );
     let valid = of(&told(&served(), Some(&stored(365)), &failed), "CertificatesValid");
     assert_eq!((valid.status, valid.reason.as_str()), (ConditionStatus::True, "Valid"));
+}
+
+#[test]
+fn components_are_healthy_only_when_both_deployments_serve() {
+    let controllers = |ready| {
+        let mut controllers = deployment(1, 1, ready);
+        controllers.metadata.name = Some("acme-controllers".into());
+        Some(controllers)
+    };
+    let healthy = |observed: &Observed, ready| {
+        let status = told(&served(), Some(observed), &applied(deployment(2, 2, ready), Vec::new()));
+        let components = of(&status, "ControlPlaneComponentsHealthy");
+        (components.status, components.reason, of(&status, "Available").status)
+    };
+    let (yes, no) = (ConditionStatus::True, ConditionStatus::False);
+    let with = |controllers| Observed {
+        controllers,
+        ..Observed::default()
+    };
+    let cases = [
+        (with(controllers(1)), 2, yes, "Healthy", yes),
+        (with(controllers(0)), 2, no, "ControllersNotReady", yes),
+        (with(None), 2, no, "ControllersNotReady", yes),
+        (with(controllers(1)), 0, no, "APIServerNotReady", no),
+    ];
+    for (observed, ready, holds, reason, available) in cases {
+        assert_eq!(
+            healthy(&observed, ready),
+            (holds, reason.to_owned(), available),
+            "{reason}"
+        );
+    }
+    let mut failing = with(controllers(0));
+    failing.controllers_pods = crashing().api_server_pods;
+    assert_eq!(healthy(&failing, 2), (no, "ContainerFails".to_owned(), yes));
 }

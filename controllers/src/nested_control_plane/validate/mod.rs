@@ -3,6 +3,7 @@
 
 mod error;
 mod network;
+mod placement;
 
 pub(crate) use error::ValidateError;
 pub(crate) use network::{Network, validate_endpoint};
@@ -89,6 +90,7 @@ pub(crate) struct Etcd {
     pub(crate) version: &'static str,
     /// What a member with an empty volume may do.
     pub(crate) bootstrap: Bootstrap,
+    pub(crate) pod_template: PodTemplate,
     pub(crate) part: Part,
 }
 
@@ -157,6 +159,7 @@ pub(crate) fn validate(ncp: &NestedControlPlane, cluster: &Cluster) -> Result<Te
     };
     let certificates = spec.certificates.clone().unwrap_or_default();
     let signed = |duration: kube::core::Duration| SignedDuration::try_from(std::time::Duration::from(duration)).ok();
+    let pod_template = spec.pod_template.clone().unwrap_or_default();
     let api_server = component(&spec.api_server, "kube-apiserver");
     let controller_manager = component(&spec.controller_manager, "kube-controller-manager");
     let scheduler = component(&spec.scheduler, "kube-scheduler");
@@ -180,6 +183,7 @@ pub(crate) fn validate(ncp: &NestedControlPlane, cluster: &Cluster) -> Result<Te
             storage_class_name: storage.storage_class_name,
             version: images.etcd_version(),
             bootstrap: Bootstrap::default(),
+            pod_template: placement::etcd(&pod_template, etcd.pod_template),
             part: Part {
                 image: etcd.image.unwrap_or_else(|| image("etcd", images.etcd)),
                 resources: etcd.resources,
@@ -194,7 +198,7 @@ pub(crate) fn validate(ncp: &NestedControlPlane, cluster: &Cluster) -> Result<Te
             core_dns: addon(addons.core_dns, image(core_dns, images.core_dns)),
             kube_proxy: addon(addons.kube_proxy, image("kube-proxy", &versions::tag(&version))),
         },
-        pod_template: spec.pod_template.clone().unwrap_or_default(),
+        pod_template,
         image_pull_secrets: spec.image_pull_secrets.iter().map(Into::into).collect(),
         certificates: Certificates {
             validity: certificates
@@ -240,7 +244,7 @@ pub(crate) fn validate_claims(ncp: &NestedControlPlane, live: &Observed) -> Resu
 /// Decides whether pods are rolled because of `rollout.after`: only those that are older, and not before
 /// its time, which is returned when it lies ahead. Taking it back changes nothing.
 pub(crate) fn rollout(tenant: &mut Tenant, live: &Observed, now: Timestamp) -> Option<Timestamp> {
-    let done = live.control_plane.as_ref().and_then(|live| {
+    let done = live.api_server.as_ref().and_then(|live| {
         let metadata = live.spec.as_ref()?.template.metadata.as_ref()?;
         metadata.annotations.as_ref()?.get(ROLLOUT_ANNOTATION)?.parse().ok()
     });
@@ -249,7 +253,7 @@ pub(crate) fn rollout(tenant: &mut Tenant, live: &Observed, now: Timestamp) -> O
         return Some(wanted);
     }
     let older = |pod: &Pod| pod.creation_timestamp().is_some_and(|created| created.0 < wanted);
-    if done.is_none_or(|done| done < wanted) && live.pods.iter().any(older) {
+    if done.is_none_or(|done| done < wanted) && live.api_server_pods.iter().any(older) {
         tenant.rollout_after = Some(wanted);
     }
     None
@@ -298,7 +302,7 @@ fn host(field: &'static str, text: &str) -> Result<Host, ValidateError> {
     text.parse().map_err(|source| ValidateError::Host { field, source })
 }
 
-/// One pod holds all components: volumes of one name are one volume.
+/// Components share pods: volumes of one name are one volume.
 fn volumes(parts: [(&'static str, &Part); 3]) -> Result<(), ValidateError> {
     let all = || {
         parts

@@ -132,16 +132,11 @@ fn volumes_that_would_be_mixed_up_are_refused() {
 #[test]
 fn the_names_of_our_volumes_are_the_list() {
     let tenant = tenant(json!({"version": "v1.36.3"}));
-    let pod = build::workloads(&tenant, &reached(&tenant), &Marks::default())
-        .control_plane
-        .unwrap()
-        .spec
-        .unwrap()
-        .template
-        .spec
-        .unwrap();
-    let names: Vec<_> = pod.volumes.unwrap().into_iter().map(|volume| volume.name).collect();
-    assert_eq!(names, build::OWN_VOLUMES);
+    let workloads = build::workloads(&tenant, &reached(&tenant), &Marks::default());
+    let deployments = [workloads.api_server, workloads.controllers].into_iter().flatten();
+    let volumes = deployments.filter_map(|deployment| deployment.spec?.template.spec?.volumes);
+    let names: BTreeSet<_> = volumes.flatten().map(|volume| volume.name).collect();
+    assert_eq!(names, build::OWN_VOLUMES.map(str::to_owned).into());
 }
 
 #[test]
@@ -167,8 +162,8 @@ fn a_rollout_replaces_only_pods_that_are_older_and_only_once() {
         let deployment =
             json!({"metadata": {}, "spec": {"selector": {}, "template": {"metadata": {"annotations": annotations}}}});
         let observed = Observed {
-            control_plane: serde_json::from_value(deployment).unwrap(),
-            pods: vec![serde_json::from_value(json!({"metadata": {"creationTimestamp": created}})).unwrap()],
+            api_server: serde_json::from_value(deployment).unwrap(),
+            api_server_pods: vec![serde_json::from_value(json!({"metadata": {"creationTimestamp": created}})).unwrap()],
             ..Observed::default()
         };
         let due = rollout(&mut tenant, &observed, now);

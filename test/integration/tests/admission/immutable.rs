@@ -110,7 +110,8 @@ fn an_endpoint_that_was_empty_can_be_set() {
 fn members_and_volumes_of_etcd_cannot_be_changed() {
     run(async |world| {
         let etcd = |value: Value| json!({"datastore": {"etcd": value}});
-        let storage = ["datastore.etcd.storage cannot be changed"];
+        let sizes = ["datastore.etcd.storage.size cannot be changed"];
+        let classes = ["datastore.etcd.storage.storageClassName cannot be changed"];
         let members = ["datastore.etcd.replicas cannot be changed"];
         kept(
             world,
@@ -121,11 +122,13 @@ fn members_and_volumes_of_etcd_cannot_be_changed() {
         .await;
         kept(world, etcd(json!({"replicas": 3})), etcd(json!({})), &members).await;
         let size = |size: &str| etcd(json!({"storage": {"size": size}}));
-        kept(world, size("5Gi"), size("10Gi"), &storage).await;
-        kept(world, size("5Gi"), etcd(json!({})), &storage).await;
-        kept(world, etcd(json!({})), size("10Gi"), &storage).await;
+        kept(world, size("5Gi"), size("10Gi"), &sizes).await;
+        kept(world, size("10Gi"), etcd(json!({})), &sizes).await;
+        kept(world, etcd(json!({})), size("10Gi"), &sizes).await;
+        kept(world, size("1Gi"), size("1G"), &sizes).await;
         let class = |class: &str| etcd(json!({"storage": {"storageClassName": class}}));
-        kept(world, class("a"), class("b"), &storage).await;
+        kept(world, class("a"), class("b"), &classes).await;
+        kept(world, class("a"), size("5Gi"), &classes).await;
     });
 }
 
@@ -148,7 +151,8 @@ fn what_a_running_control_plane_can_take_over_can_be_changed() {
         let after = json!({
             "version": "v1.36.4", "replicas": 2,
             "endpoint": {"type": "LoadBalancer", "annotations": {"a": "b"}},
-            "datastore": {"etcd": {"storage": {"size": "5Gi"}, "image": "registry.example.com/etcd:v3",
+            "datastore": {"etcd": {"storage": {"size": "5120Mi"}, "image": "registry.example.com/etcd:v3",
+                "podTemplate": {"priorityClassName": "high"},
                 "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain"}}},
             "apiServer": {"extraArgs": [{"name": "v", "value": "2"}]},
             "certificates": {"certSANs": ["api.example.com"]},

@@ -26,7 +26,7 @@ async fn created(world: &World, after: u32) -> (Objects, bool) {
     let kubelet = Kubelet::start(world);
     let tenant = async {
         let _tenant = TenantApiServer::start(world).await;
-        world.wait_condition("Available", "True").await;
+        world.wait_up().await;
         first.look_again(world).await;
     };
     // Whichever comes first: the cut, or an end without it.
@@ -97,14 +97,14 @@ fn a_creation_ends_in_the_same_objects_whichever_write_inside_the_tenant_was_the
             tokio::select! {
                 () = world.wait("the last write", async || tenant.has_struck().then_some(())) => {}
                 () = async {
-                    world.wait_condition("Available", "True").await;
+                    world.wait_up().await;
                     first.look_again(world).await;
                 } => {}
             }
             first.kill();
             let cut = tenant.has_struck();
             let second = Manager::start(world).await;
-            world.wait_condition("Available", "True").await;
+            world.wait_up().await;
             let objects = capn_integration::at_rest(world, &[&second]).await;
             let difference = difference(&expected, &objects);
             let when = format!("after a crash at write {after} inside the tenant");

@@ -112,7 +112,7 @@ fn a_creation_ends_in_the_same_objects_whichever_write_inside_the_tenant_failed_
             world.tenant().await;
             let _kubelet = Kubelet::start(world);
             let tenant = TenantApiServer::start_with(world, Some((number, Mishap::Refused(code)))).await;
-            world.wait_condition("Available", "True").await;
+            world.wait_up().await;
             let objects = capn_integration::at_rest(world, &[&manager]).await;
             let difference = difference(&expected, &objects);
             assert!(

@@ -49,7 +49,7 @@ async fn at_rest(world: &World, managers: &[&Manager]) -> Objects {
 async fn at_rest_inside(world: &World, managers: &[&Manager]) -> (Objects, Vec<String>) {
     let tenant = TenantApiServer::start(world).await;
     let _kubelet = Kubelet::start(world);
-    world.wait_condition("Available", "True").await;
+    world.wait_up().await;
     let objects = capn_integration::at_rest(world, managers).await;
     (objects, tenant.objects().into_keys().collect())
 }
@@ -74,7 +74,7 @@ async fn abandoned(world: &World) -> Kubelet {
     world.tenant().await;
     let kubelet = Kubelet::start(world);
     let _tenant = TenantApiServer::start(world).await;
-    world.wait_condition("Available", "True").await;
+    world.wait_up().await;
     maker.kill();
     kubelet
 }

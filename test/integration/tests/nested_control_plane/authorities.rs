@@ -169,7 +169,7 @@ async fn in_use(world: &World) -> Value {
     }
     let templates = (
         world
-            .get::<Deployment>("tenant-control-plane")
+            .get::<Deployment>("tenant-apiserver")
             .await
             .unwrap()
             .spec
@@ -227,7 +227,7 @@ fn an_authority_that_is_lost_with_its_copy_is_told_and_not_replaced() {
                 "a new authority would lock every worker out"
             );
             assert!(
-                world.get::<Deployment>("tenant-control-plane").await.is_some(),
+                world.get::<Deployment>("tenant-apiserver").await.is_some(),
                 "what works was undone"
             );
             let restored = json!({

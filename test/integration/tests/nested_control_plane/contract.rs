@@ -207,7 +207,7 @@ fn once_initialized_a_control_plane_never_says_that_it_is_not() {
         drop(running._kubelet);
         let gone = json!({"status": {"readyReplicas": 0, "availableReplicas": 0}});
         let api = world.api::<Deployment>();
-        api.patch_status("tenant-control-plane", &PatchParams::default(), &Patch::Merge(&gone))
+        api.patch_status("tenant-apiserver", &PatchParams::default(), &Patch::Merge(&gone))
             .await
             .unwrap();
         world.wait_condition("Available", "False").await;
@@ -249,7 +249,7 @@ fn each_count_of_replicas_is_its_own() {
         let running = running(world, json!({}), json!({"replicas": 4})).await;
         drop(running._kubelet);
         let counts = json!({"replicas": 4, "updatedReplicas": 3, "readyReplicas": 2, "availableReplicas": 1});
-        world.merge_status::<Deployment>("tenant-control-plane", &counts).await;
+        world.merge_status::<Deployment>("tenant-apiserver", &counts).await;
         let expected = json!({"replicas": 4, "upToDateReplicas": 3, "readyReplicas": 2, "availableReplicas": 1});
         world
             .wait("these counts", async || {
@@ -319,7 +319,7 @@ fn scaling_replaces_no_pod_that_runs() {
         let template = async || {
             json!(
                 world
-                    .get::<Deployment>("tenant-control-plane")
+                    .get::<Deployment>("tenant-apiserver")
                     .await
                     .unwrap()
                     .spec
@@ -333,7 +333,7 @@ fn scaling_replaces_no_pod_that_runs() {
                 .merge::<NestedControlPlane>("tenant", &json!({"spec": {"replicas": replicas}}))
                 .await;
             world
-                .wait_for::<Deployment>("tenant-control-plane", "the new number of replicas", |deployment| {
+                .wait_for::<Deployment>("tenant-apiserver", "the new number of replicas", |deployment| {
                     deployment
                         .spec
                         .as_ref()
@@ -356,7 +356,7 @@ fn a_rollout_time_that_has_come_replaces_the_pods_and_one_in_the_future_does_not
     run(async |world| {
         let running = running(world, json!({}), json!({})).await;
         let template = async || {
-            let deployment: Deployment = world.get("tenant-control-plane").await.unwrap();
+            let deployment: Deployment = world.get("tenant-apiserver").await.unwrap();
             json!(deployment.spec.unwrap().template)
         };
         let before = template().await;

@@ -75,14 +75,15 @@ fn a_lost_volume_stops_the_api_servers_until_the_loss_is_accepted() {
         let words = ["data-tenant-etcd-0", "accept-datastore", &new];
         let available = wait_reason(world, "Available", "DatastoreLost", &words).await;
         assert_eq!(json!(available.status), json!("False"));
-        world.wait_gone::<Deployment>("tenant-control-plane").await;
+        world.wait_gone::<Deployment>("tenant-apiserver").await;
+        world.wait_gone::<Deployment>("tenant-controllers").await;
         running.manager.look_again(world).await;
-        assert!(world.get::<Deployment>("tenant-control-plane").await.is_none());
+        assert!(world.get::<Deployment>("tenant-apiserver").await.is_none());
         starts_no_member(world).await;
         let mark = running.tenant.objects().len();
         accept(world, "another-claim").await;
         running.manager.look_again(world).await;
-        assert!(world.get::<Deployment>("tenant-control-plane").await.is_none());
+        assert!(world.get::<Deployment>("tenant-apiserver").await.is_none());
         accept(world, &new).await;
         world.wait_condition("Available", "True").await;
         wait_reason(world, "DatastoreHealthy", "Healthy", &[]).await;
@@ -116,7 +117,7 @@ fn a_datastore_that_is_gone_is_told_and_never_replaced_by_an_empty_one() {
         world
             .wait_warning::<NestedControlPlane>("tenant", "DatastoreLost", &words)
             .await;
-        world.wait_gone::<Deployment>("tenant-control-plane").await;
+        world.wait_gone::<Deployment>("tenant-apiserver").await;
         running.manager.look_again(world).await;
         assert!(world.get::<StatefulSet>("tenant-etcd").await.is_none());
         // As a user does who restores a backup: it is another claim, so it is asked for.
@@ -145,7 +146,7 @@ fn a_member_of_three_that_lost_its_volume_is_told_while_the_others_serve() {
             .await;
         running.manager.look_again(world).await;
         world.wait_condition("Available", "True").await;
-        assert!(world.get::<Deployment>("tenant-control-plane").await.is_some());
+        assert!(world.get::<Deployment>("tenant-apiserver").await.is_some());
         // With the second one, there is no quorum; the third still has the data.
         let second = loses_its_volume(world, 2).await;
         wait_reason(world, "DatastoreHealthy", "QuorumLost", &[]).await;
@@ -179,6 +180,6 @@ fn what_a_user_takes_away_costs_no_data() {
         running.manager.look_again(world).await;
         world.wait_condition("Available", "True").await;
         wait_reason(world, "DatastoreHealthy", "Healthy", &[]).await;
-        assert!(world.get::<Deployment>("tenant-control-plane").await.is_some());
+        assert!(world.get::<Deployment>("tenant-apiserver").await.is_some());
     });
 }

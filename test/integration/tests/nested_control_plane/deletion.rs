@@ -156,7 +156,7 @@ fn a_paused_control_plane_is_not_deleted_before_it_is_resumed() {
         world.delete::<NestedControlPlane>("tenant").await;
         running.manager.look_again(world).await;
         assert!(
-            world.get::<Deployment>("tenant-control-plane").await.is_some(),
+            world.get::<Deployment>("tenant-apiserver").await.is_some(),
             "deleted although paused"
         );
         world.merge::<NestedControlPlane>("tenant", &paused(Value::Null)).await;
@@ -181,7 +181,7 @@ fn workers_leave_before_their_api_server_goes() {
         world.delete::<NestedControlPlane>("tenant").await;
         let deleting = world.wait_condition("Deleting", "True").await;
         assert!(deleting.message.contains("Machine worker"), "{deleting:?}");
-        let kept = world.get::<Deployment>("tenant-control-plane").await;
+        let kept = world.get::<Deployment>("tenant-apiserver").await;
         assert!(kept.is_some_and(|deployment| deployment.metadata.deletion_timestamp.is_none()));
         world.delete::<Machine>("worker").await;
         world.wait_gone::<NestedControlPlane>("tenant").await;

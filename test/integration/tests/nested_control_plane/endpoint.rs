@@ -241,7 +241,7 @@ fn a_service_that_is_deleted_comes_back_with_its_address_and_port() {
         stored(world).await;
         let pods = async || {
             world
-                .get::<Deployment>("tenant-control-plane")
+                .get::<Deployment>("tenant-apiserver")
                 .await
                 .unwrap()
                 .metadata

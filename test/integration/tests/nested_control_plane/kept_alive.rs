@@ -28,7 +28,7 @@ async fn why(world: &World, reason: &str, words: &[&str]) {
 
 /// Spec and generation of the Deployment.
 async fn deployment(world: &World) -> (Value, Option<i64>) {
-    let live = world.get::<Deployment>("tenant-control-plane").await.unwrap();
+    let live = world.get::<Deployment>("tenant-apiserver").await.unwrap();
     (json!(live.spec), live.metadata.generation)
 }
 
@@ -45,9 +45,9 @@ async fn mended(world: &World, running: &Running) {
     world
         .wait_for::<Secret>("tenant-scheduler", "to be issued again", |_| true)
         .await;
-    world.delete::<Deployment>("tenant-control-plane").await;
+    world.delete::<Deployment>("tenant-apiserver").await;
     world
-        .wait_for::<Deployment>("tenant-control-plane", "to be made again", |d| json!(d.spec) == before)
+        .wait_for::<Deployment>("tenant-apiserver", "to be made again", |d| json!(d.spec) == before)
         .await;
     world.wait_condition("CertificatesValid", "True").await;
 }

@@ -2,12 +2,12 @@
 //! controller, a scheduler or a kubelet would; a condition and an event tell a person what to do,
 //! and it heals when that is done.
 
-use super::{place_etcd, pod, prepare_etcd, running_of};
+use super::{place_etcd, pod, prepare_etcd, running, running_of};
 use capn_api::NestedControlPlane;
-use capn_integration::{Manager, Object, World, run};
+use capn_integration::{Kubelet, Manager, Object, World, run};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
-    core::v1::{Event, PersistentVolumeClaim, Pod},
+    core::v1::{Event, PersistentVolumeClaim, Pod, Service},
 };
 use kube::{
     ResourceExt,
@@ -51,9 +51,9 @@ async fn api_server_told_and_healed(world: &World, status: Value, reason: &str, 
     world.tenant().await;
     prepare_etcd(world, 0).await;
     let deployment = world
-        .wait_for::<Deployment>("tenant-control-plane", "to be there", |_| true)
+        .wait_for::<Deployment>("tenant-apiserver", "to be there", |_| true)
         .await;
-    let owner = ("ReplicaSet", "tenant-control-plane-5d4f");
+    let owner = ("ReplicaSet", "tenant-apiserver-5d4f");
     pod(world, owner, deployment.spec.unwrap().template, status).await;
     told(world, reason, words).await;
     healed(world, manager).await;
@@ -120,7 +120,7 @@ fn an_image_that_does_not_exist_is_told_by_name_and_heals_when_it_can_be_pulled(
     run(async |world| {
         let image = "registry.example.com/kube-apiserver:v1.36.3";
         let waiting = json!({"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}});
-        let status = json!({"phase": "Pending", "initContainerStatuses": [{
+        let status = json!({"phase": "Pending", "containerStatuses": [{
             "name": "kube-apiserver", "image": image, "imageID": "", "ready": false, "restartCount": 0, "state": waiting,
         }]});
         let words = ["kube-apiserver", image, "cannot be pulled", "correct its name"];
@@ -133,7 +133,7 @@ fn an_api_server_that_refuses_its_flags_is_told_in_its_own_words_and_heals_when_
     run(async |world| {
         let why = "Error: unknown flag: --no-such-flag";
         let ended = json!({"terminated": {"exitCode": 1, "reason": "Error", "message": format!("{why}\nUsage:\n")}});
-        let status = json!({"phase": "Pending", "initContainerStatuses": [{
+        let status = json!({"phase": "Pending", "containerStatuses": [{
             "name": "kube-apiserver", "image": "kube-apiserver", "imageID": "", "ready": false, "restartCount": 3,
             "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed container"}},
             "lastState": ended,
@@ -149,10 +149,10 @@ fn a_container_that_cannot_be_made_is_told_and_heals_when_it_can() {
         let why = "container has runAsNonRoot and image will run as root";
         let waiting = json!({"waiting": {"reason": "CreateContainerConfigError", "message": why}});
         let status = json!({"phase": "Pending", "containerStatuses": [{
-            "name": "kube-scheduler", "image": "kube-scheduler", "imageID": "", "ready": false, "restartCount": 0,
+            "name": "kube-apiserver", "image": "kube-apiserver", "imageID": "", "ready": false, "restartCount": 0,
             "state": waiting,
         }]});
-        let words = ["kube-scheduler", why];
+        let words = ["kube-apiserver", why];
         api_server_told_and_healed(world, status, "ContainerNotCreated", &words).await;
     });
 }
@@ -190,11 +190,11 @@ fn an_api_server_starts_only_when_most_of_its_store_has_its_volumes() {
         prepare_etcd(world, 0).await;
         place_etcd(world, 1).await;
         manager.look_again(world).await;
-        assert!(world.get::<Deployment>("tenant-control-plane").await.is_none());
+        assert!(world.get::<Deployment>("tenant-apiserver").await.is_none());
         world.wait_condition("ScalingUp", "True").await;
         prepare_etcd(world, 2).await;
         world
-            .wait_for::<Deployment>("tenant-control-plane", "to be there", |_| true)
+            .wait_for::<Deployment>("tenant-apiserver", "to be there", |_| true)
             .await;
     });
 }
@@ -256,23 +256,23 @@ fn pods_that_a_limit_range_refuses_are_told_and_it_heals_when_they_are_taken() {
         world.tenant().await;
         prepare_etcd(world, 0).await;
         world
-            .wait_for::<Deployment>("tenant-control-plane", "to be there", |_| true)
+            .wait_for::<Deployment>("tenant-apiserver", "to be there", |_| true)
             .await;
         let failure = |status: &str| {
             json!({"conditions": [{"type": "ReplicaFailure", "status": status, "reason": "FailedCreate",
                 "message": "pods \"x\" is forbidden: minimum cpu usage per Container is 50m"}]})
         };
         world
-            .merge_status::<Deployment>("tenant-control-plane", &failure("True"))
+            .merge_status::<Deployment>("tenant-apiserver", &failure("True"))
             .await;
         told(
             world,
             "FailedCreate",
-            &["Deployment tenant-control-plane", "minimum cpu usage"],
+            &["Deployment tenant-apiserver", "minimum cpu usage"],
         )
         .await;
         world
-            .merge_status::<Deployment>("tenant-control-plane", &failure("False"))
+            .merge_status::<Deployment>("tenant-apiserver", &failure("False"))
             .await;
         healed(world, manager).await;
     });
@@ -285,20 +285,66 @@ fn a_volume_that_is_not_there_is_told_by_name_and_heals_when_it_is() {
         world.tenant().await;
         prepare_etcd(world, 0).await;
         let deployment = world
-            .wait_for::<Deployment>("tenant-control-plane", "to be there", |_| true)
+            .wait_for::<Deployment>("tenant-apiserver", "to be there", |_| true)
             .await;
         let mut template = deployment.spec.unwrap().template;
         template.spec.as_mut().unwrap().node_name = Some("played".into());
-        let owner = ("ReplicaSet", "tenant-control-plane-5d4f");
+        let owner = ("ReplicaSet", "tenant-apiserver-5d4f");
         pod(world, owner, template, json!({"phase": "Pending"})).await;
         let message = "MountVolume.SetUp failed for volume \"audit\" : configmap \"audit\" not found";
-        warn::<Pod>(world, "tenant-control-plane-5d4f-0", "FailedMount", message).await;
+        warn::<Pod>(world, "tenant-apiserver-5d4f-0", "FailedMount", message).await;
         told(
             world,
             "ContainerNotCreated",
-            &["Deployment tenant-control-plane", "configmap \"audit\" not found"],
+            &["Deployment tenant-apiserver", "configmap \"audit\" not found"],
         )
         .await;
         healed(world, manager).await;
+    });
+}
+
+#[test]
+fn a_controller_manager_that_fails_is_told_and_takes_no_api_server_off_its_service() {
+    run(async |world| {
+        let running = running(world, json!({}), json!({})).await;
+        drop(running._kubelet);
+        let component = |pod: &Pod| pod.labels()["controlplane.cluster.x-k8s.io/component"].clone();
+        let pods = world.list::<Pod>().await;
+        let controllers = pods.iter().find(|pod| component(pod) == "controllers").unwrap();
+        let service = world.get::<Service>("tenant-apiserver").await.unwrap().spec.unwrap();
+        let selects = |pod: &Pod| {
+            service
+                .selector
+                .iter()
+                .flatten()
+                .all(|(key, value)| pod.labels().get(key) == Some(value))
+        };
+        let selected: Vec<_> = pods.iter().filter(|pod| selects(pod)).map(component).collect();
+        assert_eq!(selected, ["apiserver"]);
+        let ended = json!({"terminated": {"exitCode": 1, "message": "Error: unknown flag: --nonsense"}});
+        let status = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}], "containerStatuses": [{
+            "name": "kube-controller-manager", "image": "i", "imageID": "", "ready": false, "restartCount": 3, "state": ended,
+        }]});
+        world.merge_status::<Pod>(&controllers.name_any(), &status).await;
+        let none_ready = json!({"readyReplicas": 0, "availableReplicas": 0});
+        world
+            .merge_status::<Deployment>("tenant-controllers", &none_ready)
+            .await;
+        let told = world.wait_condition("ControlPlaneComponentsHealthy", "False").await;
+        let words = [
+            "kube-controller-manager",
+            "Deployment tenant-controllers",
+            "unknown flag: --nonsense",
+        ];
+        for word in words {
+            assert!(told.message.contains(word), "{word:?} is not in {told:?}");
+        }
+        world
+            .wait_warning::<NestedControlPlane>("tenant", &told.reason, &words)
+            .await;
+        world.wait_condition("Available", "True").await;
+        let _kubelet = Kubelet::start(world);
+        world.delete::<Pod>(&controllers.name_any()).await;
+        world.wait_up().await;
     });
 }

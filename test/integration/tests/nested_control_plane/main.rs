@@ -51,7 +51,7 @@ async fn running(world: &World, cluster: Value, control_plane: Value) -> Running
 async fn running_of(world: &World, manager: Manager) -> Running {
     let tenant = TenantApiServer::start(world).await;
     let kubelet = Kubelet::start(world);
-    world.wait_condition("Available", "True").await;
+    world.wait_up().await;
     Running {
         manager,
         tenant,

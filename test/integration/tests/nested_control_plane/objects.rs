@@ -1,6 +1,6 @@
 //! What is made in the management cluster for a tenant, as it can be seen without nodes.
 
-use super::{place_etcd, pod_of, prepare_etcd, running};
+use super::{place_etcd, pod_of, running};
 use capn_api::{NestedControlPlane, cluster_api::BLOCK_MOVE_ANNOTATION};
 use capn_integration::{Manager, run};
 use k8s_openapi::api::{
@@ -31,8 +31,12 @@ fn version_alone_makes_a_whole_control_plane_that_its_object_owns() {
             assert_eq!(labels["cluster.x-k8s.io/cluster-name"], "tenant", "{what}");
         };
         owned(
-            &world.get::<Deployment>("tenant-control-plane").await.unwrap().metadata,
+            &world.get::<Deployment>("tenant-apiserver").await.unwrap().metadata,
             "Deployment",
+        );
+        owned(
+            &world.get::<Deployment>("tenant-controllers").await.unwrap().metadata,
+            "Deployment of the controllers",
         );
         owned(
             &world.get::<StatefulSet>("tenant-etcd").await.unwrap().metadata,
@@ -58,13 +62,17 @@ fn version_alone_makes_a_whole_control_plane_that_its_object_owns() {
 fn budgets_come_and_go_with_the_number_of_replicas() {
     run(async |world| {
         let _running = running(world, json!({}), json!({"replicas": 2})).await;
-        world
-            .wait_for::<PodDisruptionBudget>("tenant-control-plane", "to be there", |_| true)
-            .await;
+        for budget in ["tenant-apiserver", "tenant-controllers"] {
+            world
+                .wait_for::<PodDisruptionBudget>(budget, "to be there", |_| true)
+                .await;
+        }
         world
             .merge::<NestedControlPlane>("tenant", &json!({"spec": {"replicas": 1}}))
             .await;
-        world.wait_gone::<PodDisruptionBudget>("tenant-control-plane").await;
+        for budget in ["tenant-apiserver", "tenant-controllers"] {
+            world.wait_gone::<PodDisruptionBudget>(budget).await;
+        }
     });
 }
 
@@ -77,23 +85,22 @@ fn the_pods_are_admitted_where_pod_security_restricted_is_enforced() {
             .patch(&world.namespace, &PatchParams::default(), &Patch::Merge(&labels))
             .await
             .unwrap();
-        let _manager = Manager::start(world).await;
-        world.cluster(json!({})).await;
         let extra = json!([{"name": "extra", "image": "registry.example.com/extra:v1"}]);
-        world
-            .control_plane(json!({"replicas": 2, "podTemplate": {"containers": extra}}))
-            .await;
-        prepare_etcd(world, 0).await;
-        let deployment = world
-            .wait_for::<Deployment>("tenant-control-plane", "to be there", |_| true)
-            .await;
-        let set = world
-            .wait_for::<StatefulSet>("tenant-etcd", "to be there", |_| true)
-            .await;
-        for (name, template) in [
-            ("control-plane", deployment.spec.unwrap().template),
-            ("etcd", set.spec.unwrap().template),
-        ] {
+        let spec = json!({"replicas": 2, "podTemplate": {"containers": extra}});
+        let _running = running(world, json!({}), spec).await;
+        let mut templates = vec![
+            world
+                .get::<StatefulSet>("tenant-etcd")
+                .await
+                .unwrap()
+                .spec
+                .unwrap()
+                .template,
+        ];
+        for name in ["tenant-apiserver", "tenant-controllers"] {
+            templates.push(world.get::<Deployment>(name).await.unwrap().spec.unwrap().template);
+        }
+        for (name, template) in ["etcd", "api-server", "controllers"].into_iter().zip(templates) {
             let pod = pod_of(name, template);
             let admitted = world
                 .api::<Pod>()

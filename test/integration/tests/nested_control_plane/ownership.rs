@@ -187,7 +187,7 @@ async fn thief(world: &World, uid: Option<String>) {
 }
 
 async fn workloads(world: &World) -> (Option<String>, Option<String>, Vec<Option<String>>) {
-    let deployment = world.get::<Deployment>("tenant-control-plane").await;
+    let deployment = world.get::<Deployment>("tenant-apiserver").await;
     let set = world.get::<StatefulSet>("tenant-etcd").await;
     let claims = world.list::<PersistentVolumeClaim>().await;
     let template = deployment.map(|deployment| json!(deployment.spec.unwrap().template).to_string());
@@ -277,7 +277,9 @@ async fn comes_back(world: &World, taken: Value) {
     for name in ["tenant-apiserver", "tenant-etcd", "tenant-etcd-peer"] {
         world.merge::<Service>(name, &patch).await;
     }
-    world.merge::<Deployment>("tenant-control-plane", &patch).await;
+    for name in ["tenant-apiserver", "tenant-controllers"] {
+        world.merge::<Deployment>(name, &patch).await;
+    }
     world.merge::<StatefulSet>("tenant-etcd", &patch).await;
     running.manager.look_again(world).await;
     world
@@ -362,7 +364,8 @@ async fn take_owner_references_away(world: &World) {
     for name in ["tenant-apiserver", "tenant-etcd", "tenant-etcd-peer"] {
         world.merge::<Service>(name, &orphaned).await;
     }
-    world.merge::<Deployment>("tenant-control-plane", &orphaned).await;
+    world.merge::<Deployment>("tenant-apiserver", &orphaned).await;
+    world.merge::<Deployment>("tenant-controllers", &orphaned).await;
     world.merge::<StatefulSet>("tenant-etcd", &orphaned).await;
 }
 

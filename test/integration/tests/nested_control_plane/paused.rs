@@ -33,7 +33,7 @@ async fn pauses<K: Object>(world: &World, pause: Value, resume: Value) {
     world.merge::<K>("tenant", &resume).await;
     world.wait_condition("Paused", "False").await;
     world
-        .wait_for::<Deployment>("tenant-control-plane", "two replicas", |deployment| {
+        .wait_for::<Deployment>("tenant-apiserver", "two replicas", |deployment| {
             deployment.spec.as_ref().is_some_and(|spec| spec.replicas == Some(2))
         })
         .await;

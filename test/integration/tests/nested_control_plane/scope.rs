@@ -93,7 +93,7 @@ fn of_two_managers_with_a_lease_one_works_and_the_other_takes_over_when_it_ends(
             .merge::<NestedControlPlane>("tenant", &json!({"spec": {"replicas": 2}}))
             .await;
         world
-            .wait_for::<PodDisruptionBudget>("tenant-control-plane", "to be there", |_| true)
+            .wait_for::<PodDisruptionBudget>("tenant-apiserver", "to be there", |_| true)
             .await;
     });
 }

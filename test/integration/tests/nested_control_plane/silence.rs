@@ -83,7 +83,7 @@ fn what_others_add_to_our_objects_stays() {
         let theirs =
             json!({"metadata": {"annotations": {"example.com/mine": "yes"}, "labels": {"example.com/mine": "yes"}}});
         world.merge::<Service>("tenant-apiserver", &theirs).await;
-        world.merge::<Deployment>("tenant-control-plane", &theirs).await;
+        world.merge::<Deployment>("tenant-apiserver", &theirs).await;
         world.merge::<Secret>("tenant-kubeconfig", &theirs).await;
         settle(world, &running.manager).await;
         assert_eq!(
@@ -91,7 +91,7 @@ fn what_others_add_to_our_objects_stays() {
             "yes"
         );
         assert_eq!(
-            world.get::<Deployment>("tenant-control-plane").await.unwrap().labels()["example.com/mine"],
+            world.get::<Deployment>("tenant-apiserver").await.unwrap().labels()["example.com/mine"],
             "yes"
         );
         assert_eq!(
@@ -108,7 +108,7 @@ fn what_others_break_in_our_objects_is_mended() {
         settle(world, &running.manager).await;
         let before = snapshot(world).await;
         world
-            .merge::<Deployment>("tenant-control-plane", &json!({"spec": {"replicas": 0}}))
+            .merge::<Deployment>("tenant-apiserver", &json!({"spec": {"replicas": 0}}))
             .await;
         world
             .merge::<StatefulSet>("tenant-etcd", &json!({"spec": {"replicas": 2}}))

@@ -7,7 +7,7 @@ use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use serde_json::{Value, json};
 
 fn image(deployment: &Deployment) -> String {
-    json!(deployment)["spec"]["template"]["spec"]["initContainers"][0]["image"]
+    json!(deployment)["spec"]["template"]["spec"]["containers"][0]["image"]
         .as_str()
         .unwrap_or_default()
         .to_owned()
@@ -22,7 +22,7 @@ async fn set(world: &World, version: &str) {
 /// Asks a running control plane of v1.35.0 for a version that it must refuse.
 async fn refused(world: &World, version: &str, words: &[&str]) {
     let running = running(world, json!({}), json!({"version": "v1.35.0"})).await;
-    let before = image(&world.get("tenant-control-plane").await.unwrap());
+    let before = image(&world.get("tenant-apiserver").await.unwrap());
     set(world, version).await;
     let why = world
         .wait("it to be called invalid", async || {
@@ -37,12 +37,10 @@ async fn refused(world: &World, version: &str, words: &[&str]) {
     }
     assert_eq!(json!(why.status), json!("True"), "what works goes on working");
     running.manager.look_again(world).await;
-    assert_eq!(image(&world.get("tenant-control-plane").await.unwrap()), before);
+    assert_eq!(image(&world.get("tenant-apiserver").await.unwrap()), before);
     set(world, "v1.35.1").await;
     world
-        .wait_for::<Deployment>("tenant-control-plane", "the new image", |d| {
-            image(d).ends_with(":v1.35.1")
-        })
+        .wait_for::<Deployment>("tenant-apiserver", "the new image", |d| image(d).ends_with(":v1.35.1"))
         .await;
 }
 
@@ -87,12 +85,10 @@ fn the_versions_of_an_upgrade_are_reported_oldest_first_with_their_replicas() {
         drop(running._kubelet);
         set(world, "v1.35.10").await;
         let deployment = world
-            .wait_for::<Deployment>("tenant-control-plane", "the new image", |d| {
-                image(d).ends_with(":v1.35.10")
-            })
+            .wait_for::<Deployment>("tenant-apiserver", "the new image", |d| image(d).ends_with(":v1.35.10"))
             .await;
         let ready = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
-        let owner = ("ReplicaSet", "tenant-control-plane-new");
+        let owner = ("ReplicaSet", "tenant-apiserver-new");
         pod(world, owner, deployment.spec.unwrap().template, ready).await;
         reported(json!([{"version": "v1.35.9", "replicas": 2}, {"version": "v1.35.10", "replicas": 1}])).await;
     });
@@ -108,7 +104,7 @@ fn after_an_upgrade_the_new_version_is_told_only_once_the_tenant_holds_its_objec
         world
             .wait("pods of the new version alone", async || {
                 let pods = world.list::<Pod>().await;
-                let image = |pod: &Pod| json!(pod.spec)["initContainers"][0]["image"].to_string();
+                let image = |pod: &Pod| json!(pod.spec)["containers"][0]["image"].to_string();
                 let (new, old): (Vec<_>, Vec<_>) = pods
                     .iter()
                     .map(image)
