@@ -1,4 +1,4 @@
-# The doors of the project; `make help` lists them.
+# The targets of the project; `make help` lists them.
 SHELL := /bin/bash -o pipefail
 .DEFAULT_GOAL := help
 
@@ -15,8 +15,8 @@ sources:
 	  { find . -name target -prune -o -name '*.rs' -exec touch {} + && echo "$(CURDIR)" > "$$last"; }
 
 .PHONY: help
-help: ## List the doors
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: sources ## Show the whole of it on this machine: a management cluster, a tenant, a VM worker
@@ -30,9 +30,29 @@ demo-down: ## Remove the demo and leave the machine as it was
 demo-kind: sources ## The same with Docker and kind: upstream images, the real KubeVirt
 	@test/demo/kind.sh
 
+.PHONY: build
+build: sources ## Build the manager
+	cargo build --locked --package capn-controllers --bin manager
+
+.PHONY: docker-build
+docker-build: ## Build the manager image with Docker
+	@. config/layout.sh && docker build --tag "$$CAPN_IMAGE:$(CAPN_VERSION)" .
+
 .PHONY: test
 test: sources ## Set up and pass every test
 	@test/run.sh
+
+.PHONY: test-unit
+test-unit: sources ## Pass the unit and golden tests: no root, no cluster
+	@test/run.sh unit
+
+.PHONY: test-integration
+test-integration: sources ## Pass the tests against etcd and kube-apiserver: no root, no nodes
+	@test/run.sh integration
+
+.PHONY: test-e2e
+test-e2e: sources ## Pass the end-to-end tests on a lab of their own (root)
+	@test/run.sh e2e
 
 .PHONY: lint
 lint: sources ## Check format, lints, licenses and that generated files are fresh
