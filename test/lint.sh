@@ -5,18 +5,15 @@ cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 : "${CAPN_CACHE:?run make lint}" "${CARGO_TARGET_DIR:?}"
 # shellcheck source=lab/versions.env
 . test/lab/versions.env
+# shellcheck source=tools.sh
+. test/tools.sh
 
 cargo fmt --all --check
 shellcheck .ci/run config/*.sh test/*.sh test/*/*.sh test/lab/lab
 cargo clippy --workspace --all-targets --locked -- --deny warnings
 
-deny=$CAPN_CACHE/tools/cargo-deny-$CARGO_DENY_VERSION
-if [[ ! -x $deny/bin/cargo-deny ]]; then
-  echo "building cargo-deny $CARGO_DENY_VERSION ..."
-  cargo install --quiet --locked --root "$deny" --target-dir "$CARGO_TARGET_DIR/cargo-deny" "cargo-deny@$CARGO_DENY_VERSION"
-  rm -rf "$CARGO_TARGET_DIR/cargo-deny"
-fi
-"$deny/bin/cargo-deny" --all-features check bans licenses sources
+deny=$(cargo_tool cargo-deny "$CARGO_DENY_VERSION")
+"$deny" --all-features check bans licenses sources
 
 fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
