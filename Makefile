@@ -55,8 +55,12 @@ test-e2e: sources ## Pass the end-to-end tests on a lab of their own (root)
 	@test/run.sh e2e
 
 .PHONY: lint
-lint: sources ## Check format, lints, licenses and that generated files are fresh
+lint: sources ## Check format, lints, licenses, the book and that generated files are fresh
 	@test/lint.sh
+
+.PHONY: docs
+docs: ## Check the book's links and build it into docs/book
+	@test/book.sh
 
 .PHONY: generate
 generate: sources ## Write CRDs, roles and the API reference from the Rust types

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Format, lints, licenses and sources of dependencies, and that generated files are fresh.
+# Format, lints, licenses and sources of dependencies, that generated files are fresh, and the book.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 : "${CAPN_CACHE:?run make lint}" "${CARGO_TARGET_DIR:?}"
@@ -27,3 +27,5 @@ for file in $(cd config && ls crd/*/*_*.yaml rbac/*/*_role.yaml); do
 done
 cargo run --quiet --locked --package capn-api --bin apidoc "$fresh/reference.md"
 diff -u docs/reference.md "$fresh/reference.md" >&2 || { echo "docs/reference.md is stale: run make generate" >&2; exit 1; }
+
+test/book.sh
