@@ -19,7 +19,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: sources ## Show the whole of it on this machine: a management cluster, a tenant, a VM worker
+demo: sources ## Bring up a management cluster, a workload cluster and a VM worker on this machine
 	@test/demo/up.sh
 
 .PHONY: demo-down
@@ -73,9 +73,9 @@ release: sources ## Make the release layout and the manager image
 	@config/release.sh
 
 .PHONY: bench-boot
-bench-boot: sources ## Time a tenant's start against a bare start of etcd and kube-apiserver
+bench-boot: sources ## Time a control plane's start against a bare start of etcd and kube-apiserver
 	@test/bench/boot.sh
 
 .PHONY: bench-many
-bench-many: sources ## Time twenty tenants that start at once, and their end
+bench-many: sources ## Time twenty control planes that start at once, and their deletion
 	@test/bench/many.sh
