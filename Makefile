@@ -63,9 +63,10 @@ docs: ## Check the book's links and build it into docs/book
 	@test/book.sh
 
 .PHONY: generate
-generate: sources ## Write CRDs, roles and the API reference from the Rust types
+generate: sources ## Write CRDs, roles, the API reference and the list of reasons from the Rust types
 	cargo run --quiet --package capn-api --bin crdgen config/crd
 	cargo run --quiet --package capn-api --bin apidoc docs/reference.md
+	cargo run --quiet --package capn-api --bin conditionsdoc docs/conditions.md
 	cargo run --quiet --package capn-controllers --bin rbacgen config/rbac
 
 .PHONY: release

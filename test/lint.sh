@@ -26,6 +26,9 @@ for file in $(cd config && ls crd/*/*_*.yaml rbac/*/*_role.yaml); do
   [[ -e $fresh/$file ]] || { echo "config/$file is generated no more: remove it" >&2; exit 1; }
 done
 cargo run --quiet --locked --package capn-api --bin apidoc "$fresh/reference.md"
-diff -u docs/reference.md "$fresh/reference.md" >&2 || { echo "docs/reference.md is stale: run make generate" >&2; exit 1; }
+cargo run --quiet --locked --package capn-api --bin conditionsdoc "$fresh/conditions.md"
+for page in reference conditions; do
+  diff -u "docs/$page.md" "$fresh/$page.md" >&2 || { echo "docs/$page.md is stale: run make generate" >&2; exit 1; }
+done
 
 test/book.sh

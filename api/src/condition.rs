@@ -1,5 +1,6 @@
 //! Conditions as `metav1.Condition` has them, and how one is set.
 
+use crate::reason::Reason;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -83,7 +84,7 @@ impl JsonSchema for Condition {
 
 /// What a controller says of one condition; when it changed follows from what was there.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Verdict {
+pub struct ConditionUpdate {
     /// Name of the condition.
     pub type_: &'static str,
     /// Whether it holds.
@@ -94,12 +95,12 @@ pub struct Verdict {
     pub message: String,
 }
 
-impl Verdict {
-    /// A verdict from its parts.
+impl ConditionUpdate {
+    /// An update from its parts.
     pub fn new(
         type_: &'static str,
         status: impl Into<ConditionStatus>,
-        reason: impl Into<Cow<'static, str>>,
+        reason: Reason,
         message: impl Into<String>,
     ) -> Self {
         Self {
@@ -110,11 +111,29 @@ impl Verdict {
         }
     }
 
+    /// The same, with a reason in the words of somebody else, such as KubeVirt.
+    pub fn with_reason_of_others(self, reason: Option<String>) -> Self {
+        Self {
+            reason: reason.map_or(self.reason, Cow::Owned),
+            ..self
+        }
+    }
+
     /// The condition as it was, or Unknown when there was none.
     pub fn kept(old: &[Condition], type_: &'static str) -> Self {
         match find(old, type_) {
-            Some(old) => Self::new(type_, old.status, old.reason.clone(), old.message.clone()),
-            None => Self::new(type_, ConditionStatus::Unknown, "NotYetKnown", "not looked at yet"),
+            Some(old) => Self {
+                type_,
+                status: old.status,
+                reason: Cow::Owned(old.reason.clone()),
+                message: old.message.clone(),
+            },
+            None => Self::new(
+                type_,
+                ConditionStatus::Unknown,
+                Reason::NotYetKnown,
+                "not looked at yet",
+            ),
         }
     }
 }
@@ -122,23 +141,28 @@ impl Verdict {
 /// Longest message that the schema admits, in characters.
 const MAX_MESSAGE_LENGTH: usize = 32_768;
 
-/// The conditions that `verdicts` make of `old`: sorted by type, with a transition time of `now`
-/// only where the status changed. A type without a verdict is dropped.
-pub fn conditions(old: &[Condition], verdicts: Vec<Verdict>, generation: Option<i64>, now: Time) -> Vec<Condition> {
-    let mut new: Vec<_> = verdicts
+/// The conditions that `updates` make of `old`: sorted by type, with a transition time of `now`
+/// only where the status changed. A type without an update is dropped.
+pub fn conditions(
+    old: &[Condition],
+    updates: Vec<ConditionUpdate>,
+    generation: Option<i64>,
+    now: Time,
+) -> Vec<Condition> {
+    let mut new: Vec<_> = updates
         .into_iter()
-        .map(|verdict| {
+        .map(|update| {
             let since = old
                 .iter()
-                .find(|c| c.type_ == verdict.type_ && c.status == verdict.status)
+                .find(|c| c.type_ == update.type_ && c.status == update.status)
                 .map(|c| c.last_transition_time.clone());
             Condition {
-                type_: verdict.type_.to_owned(),
-                status: verdict.status,
+                type_: update.type_.to_owned(),
+                status: update.status,
                 observed_generation: generation,
                 last_transition_time: since.unwrap_or_else(|| now.clone()),
-                reason: verdict.reason.into_owned(),
-                message: fitting(verdict.message),
+                reason: update.reason.into_owned(),
+                message: fitting(update.message),
             }
         })
         .collect();
@@ -176,22 +200,27 @@ mod tests {
     fn the_transition_time_moves_only_with_the_status() {
         let first = conditions(
             &[],
-            vec![Verdict::new("Ready", false, "Waiting", "for a VM")],
+            vec![ConditionUpdate::new("Ready", false, Reason::VMNotReady, "for a VM")],
             Some(1),
             at(1),
         );
         let same = conditions(
             &first,
-            vec![Verdict::new("Ready", false, "Other", "reason")],
+            vec![ConditionUpdate::new("Ready", false, Reason::DVNotReady, "reason")],
             Some(2),
             at(2),
         );
         assert_eq!(same[0].last_transition_time, at(1));
         assert_eq!(
             (same[0].reason.as_str(), same[0].observed_generation),
-            ("Other", Some(2))
+            ("DVNotReady", Some(2))
         );
-        let flipped = conditions(&same, vec![Verdict::new("Ready", true, "Ready", "")], Some(2), at(3));
+        let flipped = conditions(
+            &same,
+            vec![ConditionUpdate::new("Ready", true, Reason::Ready, "")],
+            Some(2),
+            at(3),
+        );
         assert_eq!(flipped[0].last_transition_time, at(3));
     }
 

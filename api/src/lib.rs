@@ -10,12 +10,14 @@ pub mod condition;
 pub mod kubevirt_cluster;
 pub mod kubevirt_machine;
 pub mod nested_control_plane;
+pub mod reason;
 mod schema;
 
 pub use condition::{Condition, ConditionStatus};
 pub use kubevirt_cluster::{KubevirtCluster, KubevirtClusterTemplate};
 pub use kubevirt_machine::{KubevirtMachine, KubevirtMachineTemplate};
 pub use nested_control_plane::{NestedControlPlane, NestedControlPlaneTemplate};
+pub use reason::Reason;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

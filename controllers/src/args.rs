@@ -33,10 +33,10 @@ pub struct Args {
     #[arg(long, default_value = "0.0.0.0:9440")]
     pub health_addr: SocketAddr,
 
-    /// How many control planes may start at the same time; more wait for their turn, because a
-    /// node that starts many at once starts each of them late. 0 is no bound.
+    /// How many control planes may start at the same time. Others wait for a start slot, because a
+    /// node that starts many at once starts each of them late. 0 means no limit.
     #[arg(long, default_value_t = 4)]
-    pub max_starting: u32,
+    pub max_concurrent_starts: u32,
 
     /// Namespaces in which the KubevirtMachines of another namespace may have their VMs, as
     /// <namespace of the machines>=<namespace of the VMs>. The owner of a namespace can allow it, too: by

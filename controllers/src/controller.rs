@@ -81,8 +81,8 @@ impl Context {
     }
 
     /// Publishes an Event, unless the same was published about this object a short while ago.
-    pub async fn event(&self, about: &ObjectReference, type_: EventType, reason: &str, note: &str) {
-        self.events.publish(about, type_, reason, note).await;
+    pub async fn event(&self, about: &ObjectReference, type_: EventType, reason: impl AsRef<str>, note: &str) {
+        self.events.publish(about, type_, reason.as_ref(), note).await;
     }
 
     /// The wait before the next try of an object that failed: 1 s, doubled up to a minute, with jitter.

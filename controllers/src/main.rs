@@ -94,7 +94,7 @@ async fn controllers(provider: Provider, args: &Args, client: Client, stopping: 
             vec![Box::pin(nested_control_plane::run(
                 client,
                 scope,
-                args.max_starting,
+                args.max_concurrent_starts,
                 stopping,
             ))]
         }

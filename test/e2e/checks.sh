@@ -215,7 +215,7 @@ controller_manager_killed() {
   before=$(ready_api_servers)
   wait_for 60 "a controller manager to kill" kill_controller_manager
   wait_for 60 "the next one to kill" kill_controller_manager
-  wait_for 60 "the failure to be reported" reported nestedcontrolplane "$CLUSTER" ControlPlaneComponentsHealthy ContainerFails
+  wait_for 60 "the failure to be reported" reported nestedcontrolplane "$CLUSTER" ControlPlaneComponentsHealthy CrashLoopBackOff
   diff <(cat <<<"$before") <(ready_api_servers)
   holds nestedcontrolplane "$CLUSTER" Available
   wait_for 120 "the components to be healthy again" holds nestedcontrolplane "$CLUSTER" ControlPlaneComponentsHealthy

@@ -102,8 +102,8 @@ control_planes_with_faults() {
   control_plane wrong-key '{}'
   authority no-key "" "$folder/one.crt"
   control_plane no-key '{}'
-  wait_for 120 "the image to be reported" reported nestedcontrolplane wrong-image Available ImageNotPulled
-  wait_for 120 "the flag to be reported" reported nestedcontrolplane wrong-flag Available ContainerFails
+  wait_for 120 "the image to be reported" reported nestedcontrolplane wrong-image Available ImagePullFailed
+  wait_for 120 "the flag to be reported" reported nestedcontrolplane wrong-flag Available CrashLoopBackOff
   wait_for 120 "the StorageClass to be reported" reported nestedcontrolplane no-class Available NoStorageClass
   wait_for 120 "the volume to be reported" reported nestedcontrolplane no-volume Available ContainerNotCreated
   wait_for 120 "the PriorityClass to be reported" reported nestedcontrolplane no-priority Available FailedCreate

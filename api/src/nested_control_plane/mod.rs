@@ -10,7 +10,6 @@ pub use datastore::{Datastore, EtcdDatastore, RetentionPolicy, VolumeClaimRetent
 pub use pods::{Argument, Component, EtcdPodTemplate, ExtraVolume, HostPathVolume, PodTemplate};
 pub use status::{
     DatastoreMember, DatastoreStatus, EtcdStatus, Initialization, NestedControlPlaneStatus, VersionStatus, condition,
-    reason,
 };
 pub use template::{NestedControlPlaneTemplate, NestedControlPlaneTemplateResource, NestedControlPlaneTemplateSpec};
 

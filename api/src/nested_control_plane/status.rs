@@ -27,22 +27,6 @@ pub mod condition {
     pub const SCALING_DOWN: &str = "ScalingDown";
 }
 
-/// Reasons that tests and other programs may rely on.
-pub mod reason {
-    /// The API server answers.
-    pub const AVAILABLE: &str = "Available";
-    /// Pods are on their way.
-    pub const STARTING: &str = "Starting";
-    /// Other control planes are starting; this one is next in line.
-    pub const WAITING_FOR_TURN: &str = "WaitingForTurn";
-    /// The spec or what it refers to is wrong.
-    pub const INVALID: &str = "Invalid";
-    /// The data of the control plane is gone.
-    pub const DATASTORE_LOST: &str = "DatastoreLost";
-    /// An object that would have to be made exists and belongs to somebody else.
-    pub const NAME_TAKEN: &str = "NameTaken";
-}
-
 /// Observed state of a NestedControlPlane.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -3,8 +3,8 @@
 use super::validate::ValidateError;
 use crate::calls::{CallError, Calls};
 use capn_api::{
-    KubevirtCluster,
-    condition::{Verdict, conditions},
+    KubevirtCluster, Reason,
+    condition::{ConditionUpdate, conditions},
     kubevirt_cluster::{Initialization, KubevirtClusterStatus, condition},
 };
 use jiff::Timestamp;
@@ -31,38 +31,38 @@ pub(crate) fn status(object: &KubevirtCluster, outcome: &Outcome, now: Timestamp
     let initialization = provisioned.then_some(Initialization {
         provisioned: Some(true),
     });
-    let verdicts = vec![
+    let updates = vec![
         ready(outcome, &old),
         match outcome {
-            Outcome::Paused(why) => Verdict::new(condition::PAUSED, true, "Paused", *why),
-            _ => Verdict::new(condition::PAUSED, false, "NotPaused", ""),
+            Outcome::Paused(why) => ConditionUpdate::new(condition::PAUSED, true, Reason::Paused, *why),
+            _ => ConditionUpdate::new(condition::PAUSED, false, Reason::NotPaused, ""),
         },
     ];
     KubevirtClusterStatus {
         ready: provisioned,
         initialization,
-        conditions: conditions(&old.conditions, verdicts, object.metadata.generation, Time(now)),
+        conditions: conditions(&old.conditions, updates, object.metadata.generation, Time(now)),
         ..old
     }
 }
 
-fn ready(outcome: &Outcome, old: &KubevirtClusterStatus) -> Verdict {
-    let no = |reason, message: String| Verdict::new(condition::READY, false, reason, message);
+fn ready(outcome: &Outcome, old: &KubevirtClusterStatus) -> ConditionUpdate {
+    let no = |reason, message: String| ConditionUpdate::new(condition::READY, false, reason, message);
     match outcome {
-        Outcome::Provisioned => Verdict::new(condition::READY, true, "Provisioned", ""),
+        Outcome::Provisioned => ConditionUpdate::new(condition::READY, true, Reason::Provisioned, ""),
         Outcome::WaitingForEndpoint => no(
-            "WaitingForControlPlaneEndpoint",
+            Reason::WaitingForControlPlaneEndpoint,
             "waiting for the control plane to publish spec.controlPlaneEndpoint of the Cluster".into(),
         ),
         Outcome::NoCluster => no(
-            "WaitingForCluster",
+            Reason::WaitingForCluster,
             "waiting for the Cluster to own this object: spec.infrastructureRef of the Cluster must name it".into(),
         ),
-        Outcome::Deleting(waiting) => no("Deleting", waiting.clone()),
+        Outcome::Deleting(waiting) => no(Reason::Deleting, waiting.clone()),
         // Somebody else made it and it works.
-        Outcome::Failed(_) if old.ready => Verdict::kept(&old.conditions, condition::READY),
+        Outcome::Failed(_) if old.ready => ConditionUpdate::kept(&old.conditions, condition::READY),
         Outcome::Failed(error) => no(error.reason(), error.to_string()),
-        Outcome::Paused(_) => Verdict::kept(&old.conditions, condition::READY),
+        Outcome::Paused(_) => ConditionUpdate::kept(&old.conditions, condition::READY),
     }
 }
 

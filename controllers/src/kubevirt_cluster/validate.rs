@@ -1,6 +1,6 @@
 //! Step 2: what this object is to do for its Cluster. No client.
 
-use capn_api::{KubevirtCluster, cluster_api::Cluster};
+use capn_api::{KubevirtCluster, Reason, cluster_api::Cluster};
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -26,9 +26,9 @@ pub(crate) enum ValidateError {
 
 impl ValidateError {
     /// One word for programs.
-    pub(crate) fn reason(self) -> &'static str {
+    pub(crate) fn reason(self) -> Reason {
         match self {
-            Self::ControlPlaneInVms | Self::ExternalInfrastructure => "NotSupported",
+            Self::ControlPlaneInVms | Self::ExternalInfrastructure => Reason::NotSupported,
         }
     }
 }

@@ -5,7 +5,7 @@ use super::names;
 use super::validate::Vm;
 use crate::text::excerpt;
 use capn_api::{
-    KubevirtMachine,
+    KubevirtMachine, Reason,
     kubevirt_machine::{AddressType, MachineAddress},
 };
 use kube::ResourceExt;
@@ -18,12 +18,12 @@ pub(crate) enum State {
     Running { instance: String, addresses: Vec<IpAddr> },
     /// It does not run; heals by itself or by a person, as the reason says.
     NotReady {
-        reason: &'static str,
+        reason: Reason,
         message: String,
-        needs_person: bool,
+        needs_user_action: bool,
     },
     /// The guest lost what it had bootstrapped: only a new machine helps.
-    Lost { reason: &'static str, message: String },
+    Lost { reason: Reason, message: String },
 }
 
 /// Reads the state.
@@ -36,7 +36,7 @@ pub(crate) fn state(
     let place = format!("{}/{}", wanted.namespace, wanted.name);
     let Some(vm) = vm else {
         return State::Lost {
-            reason: "VMDeleted",
+            reason: Reason::VMDeleted,
             message: format!(
                 "VirtualMachine {place} was removed; delete the Machine to have it replaced, as a MachineHealthCheck does"
             ),
@@ -49,7 +49,7 @@ pub(crate) fn state(
         && (instance.as_ref() != Some(bootstrapped) || vmi.is_some_and(ended))
     {
         return State::Lost {
-            reason: "RootDiskLost",
+            reason: Reason::RootDiskLost,
             message: format!(
                 "the instance of VirtualMachine {place} that bootstrapped has ended, and its root disk went with it; delete the Machine to have it replaced, as a MachineHealthCheck does"
             ),
@@ -61,7 +61,7 @@ pub(crate) fn state(
             match (instance, addresses.is_empty()) {
                 (Some(instance), false) => State::Running { instance, addresses },
                 _ => not_ready(
-                    "WaitingForAddress",
+                    Reason::WaitingForAddress,
                     format!("waiting for an address of VirtualMachineInstance {place}"),
                 ),
             }
@@ -93,11 +93,11 @@ pub(crate) fn running(vmi: &VirtualMachineInstance) -> bool {
         && condition(conditions, "Paused").is_none_or(|paused| paused.status != "True")
 }
 
-fn not_ready(reason: &'static str, message: String) -> State {
+fn not_ready(reason: Reason, message: String) -> State {
     State::NotReady {
         reason,
         message,
-        needs_person: false,
+        needs_user_action: false,
     }
 }
 
@@ -120,7 +120,7 @@ fn why_not(place: &str, vm: &VirtualMachine, vmi: Option<&VirtualMachineInstance
     let person = |reason, message: String| State::NotReady {
         reason,
         message,
-        needs_person: true,
+        needs_user_action: true,
     };
     let with = |what: &str, type_: &str| match says(type_) {
         Some(message) => format!("VirtualMachine {place} {what}: {message}"),
@@ -131,31 +131,43 @@ fn why_not(place: &str, vm: &VirtualMachine, vmi: Option<&VirtualMachineInstance
         (found.status == when).then_some(found)
     };
     match status.printable_status.as_str() {
-        "ErrorUnschedulable" => person("Unschedulable", with("cannot be placed", "PodScheduled")),
+        "ErrorUnschedulable" => person(Reason::Unschedulable, with("cannot be placed", "PodScheduled")),
         "ErrImagePull" | "ImagePullBackOff" => person(
-            "ImagePullFailed",
+            Reason::ImagePullFailed,
             with("has an image that cannot be pulled", "Synchronized"),
         ),
-        "ErrorPvcNotFound" => person("PVCNotFound", with("names a claim that is not there", "Synchronized")),
-        "DataVolumeError" => person("DVFailed", with("has a DataVolume that failed", "DataVolumesReady")),
-        "Provisioning" => not_ready("DVNotReady", with("waits for its DataVolume", "DataVolumesReady")),
+        "ErrorPvcNotFound" => person(
+            Reason::PVCNotFound,
+            with("names a claim that is not there", "Synchronized"),
+        ),
+        "DataVolumeError" => person(
+            Reason::DVFailed,
+            with("has a DataVolume that failed", "DataVolumesReady"),
+        ),
+        "Provisioning" => not_ready(Reason::DVNotReady, with("waits for its DataVolume", "DataVolumesReady")),
         "WaitingForVolumeBinding" => not_ready(
-            "WaitingForVolume",
+            Reason::WaitingForVolume,
             format!("VirtualMachine {place} waits for its volume"),
         ),
-        "CrashLoopBackOff" => person("VMCrashing", with("ends again and again before it runs", "Failure")),
+        "CrashLoopBackOff" => person(
+            Reason::CrashLoopBackOff,
+            with("ends again and again before it runs", "Failure"),
+        ),
         "" => not_ready(
-            "VMNotReady",
+            Reason::VMNotReady,
             format!("waiting for KubeVirt to start VirtualMachine {place}"),
         ),
         other => match (refused("Failure", "True"), refused("Synchronized", "False")) {
-            (Some(_), _) => person("VMRefused", with("cannot be started", "Failure")),
+            (Some(_), _) => person(Reason::VMRefused, with("cannot be started", "Failure")),
             // What its pod asks for is refused, by a quota for instance.
             (None, Some(found)) if found.reason.as_deref() == Some("FailedCreate") => {
-                person("FailedCreate", with("gets no pod", "Synchronized"))
+                person(Reason::FailedCreate, with("gets no pod", "Synchronized"))
             }
-            (None, Some(_)) => person("VMRefused", with("cannot be started", "Synchronized")),
-            (None, None) => not_ready("VMNotReady", format!("VirtualMachine {place} is {}", excerpt(other))),
+            (None, Some(_)) => person(Reason::VMRefused, with("cannot be started", "Synchronized")),
+            (None, None) => not_ready(
+                Reason::VMNotReady,
+                format!("VirtualMachine {place} is {}", excerpt(other)),
+            ),
         },
     }
 }

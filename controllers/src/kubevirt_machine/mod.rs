@@ -17,7 +17,7 @@ mod tests;
 use crate::calls::CallError;
 use crate::controller::{Context, Scope, Unfinished, again, paused, reference};
 use capn_api::{
-    KubevirtMachine,
+    KubevirtMachine, Reason,
     cluster_api::{CLUSTER_NAME_LABEL, Cluster, Machine},
     kubevirt_machine::FINALIZER,
 };
@@ -291,8 +291,8 @@ impl Pass<'_> {
         let about = reference(&object);
         if let Some(eviction) = &eviction {
             let (reason, message) = match eviction {
-                Eviction::Draining(message) => ("Draining", message),
-                Eviction::InstanceDeleted(message) => ("Evicted", message),
+                Eviction::Draining(message) => (Reason::Draining, message),
+                Eviction::InstanceDeleted(message) => (Reason::Evicted, message),
             };
             ctx.event(&about, EventType::Normal, reason, message).await;
         }
@@ -310,20 +310,20 @@ impl Pass<'_> {
 }
 
 /// What a user has to do something about.
-fn warning(outcome: &Outcome) -> Option<(&'static str, String)> {
+fn warning(outcome: &Outcome) -> Option<(Reason, String)> {
     match outcome {
         Outcome::NotMade(error) => Some((status::not_made(error), error.to_string())),
-        Outcome::NotYet(waiting) if waiting.needs_person() => Some((waiting.reason(), waiting.to_string())),
+        Outcome::NotYet(waiting) if waiting.needs_user_action() => Some((waiting.reason(), waiting.to_string())),
         Outcome::Made {
             state:
                 State::NotReady {
                     reason,
                     message,
-                    needs_person: true,
+                    needs_user_action: true,
                 }
                 | State::Lost { reason, message },
             ..
-        } => Some((reason, message.clone())),
+        } => Some((*reason, message.clone())),
         _ => None,
     }
 }
@@ -340,7 +340,7 @@ fn next_look(
     match outcome {
         // The tenant's pods are not watched.
         _ if evicting => seconds(3),
-        Outcome::NotYet(waiting) if waiting.needs_person() => seconds(15),
+        Outcome::NotYet(waiting) if waiting.needs_user_action() => seconds(15),
         // Only a name that is taken gets here.
         Outcome::NotMade(_) => seconds(15),
         Outcome::Deleting(_) => seconds(10),

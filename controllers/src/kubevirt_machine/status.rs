@@ -7,8 +7,8 @@ use super::validate::NotYet;
 use crate::calls::CallError;
 use crate::text::excerpt;
 use capn_api::{
-    ConditionStatus, KubevirtMachine,
-    condition::{Verdict, conditions, find},
+    ConditionStatus, KubevirtMachine, Reason,
+    condition::{ConditionUpdate, conditions, find},
     kubevirt_cluster::Initialization,
     kubevirt_machine::{CheckStrategy, KubevirtMachineStatus, condition},
 };
@@ -65,15 +65,15 @@ pub(crate) fn status(
                 ..
             }
         );
-    let mut verdicts = vec![
-        provisioned_verdict(outcome, &old),
+    let mut updates = vec![
+        vm_provisioned(outcome, &old),
         bootstrapped(outcome, &old),
         paused(outcome),
         deleting(outcome),
     ];
-    verdicts.extend(migratable(vmi));
-    let ready = ready(&verdicts);
-    verdicts.push(ready);
+    updates.extend(migratable(vmi));
+    let ready = ready(&updates);
+    updates.push(ready);
     KubevirtMachineStatus {
         ready: running.is_some()
             || (provisioned && matches!(outcome, Outcome::Paused(_) | Outcome::Failed(_)) && old.ready),
@@ -87,114 +87,115 @@ pub(crate) fn status(
         failure_domain: old.failure_domain,
         failure_reason: None,
         failure_message: None,
-        conditions: conditions(&old.conditions, verdicts, object.metadata.generation, Time(now)),
+        conditions: conditions(&old.conditions, updates, object.metadata.generation, Time(now)),
     }
 }
 
-fn provisioned_verdict(outcome: &Outcome, old: &KubevirtMachineStatus) -> Verdict {
+fn vm_provisioned(outcome: &Outcome, old: &KubevirtMachineStatus) -> ConditionUpdate {
     let type_ = condition::VM_PROVISIONED;
     match outcome {
         Outcome::Made { state, .. } => match state {
-            State::Running { .. } => Verdict::new(type_, true, "VMRunning", ""),
+            State::Running { .. } => ConditionUpdate::new(type_, true, Reason::VMRunning, ""),
             State::NotReady { reason, message, .. } | State::Lost { reason, message } => {
-                Verdict::new(type_, false, *reason, message.clone())
+                ConditionUpdate::new(type_, false, *reason, message.clone())
             }
         },
-        Outcome::NotYet(waiting) => Verdict::new(type_, false, waiting.reason(), waiting.to_string()),
-        Outcome::NotMade(error) => Verdict::new(type_, false, not_made(error), error.to_string()),
-        Outcome::Deleting(what) => Verdict::new(type_, false, "Deleting", what.clone()),
+        Outcome::NotYet(waiting) => ConditionUpdate::new(type_, false, waiting.reason(), waiting.to_string()),
+        Outcome::NotMade(error) => ConditionUpdate::new(type_, false, not_made(error), error.to_string()),
+        Outcome::Deleting(what) => ConditionUpdate::new(type_, false, Reason::Deleting, what.clone()),
         Outcome::Failed(error) if find(&old.conditions, type_).is_none() => {
-            Verdict::new(type_, ConditionStatus::Unknown, "ReadFailed", error.to_string())
+            ConditionUpdate::new(type_, ConditionStatus::Unknown, Reason::ReadFailed, error.to_string())
         }
-        Outcome::Paused(_) | Outcome::Failed(_) => Verdict::kept(&old.conditions, type_),
+        Outcome::Paused(_) | Outcome::Failed(_) => ConditionUpdate::kept(&old.conditions, type_),
     }
 }
 
 /// The reason for a VM that was not made.
-pub(crate) fn not_made(error: &CallError) -> &'static str {
+pub(crate) fn not_made(error: &CallError) -> Reason {
     if error.is_name_taken() {
-        "NameTaken"
+        Reason::NameTaken
     } else {
-        "VMCreateFailed"
+        Reason::VMCreateFailed
     }
 }
 
-fn bootstrapped(outcome: &Outcome, old: &KubevirtMachineStatus) -> Verdict {
+fn bootstrapped(outcome: &Outcome, old: &KubevirtMachineStatus) -> ConditionUpdate {
     let type_ = condition::BOOTSTRAP_EXEC_SUCCEEDED;
     match outcome {
         Outcome::Made {
             check: CheckStrategy::None,
             ..
-        } => Verdict::new(type_, true, "NotChecked", ""),
+        } => ConditionUpdate::new(type_, true, Reason::NotChecked, ""),
         Outcome::Made { registration, .. } => match registration {
-            Registration::Done => Verdict::new(type_, true, "NodeRegistered", ""),
-            Registration::Waiting => Verdict::new(
+            Registration::Done => ConditionUpdate::new(type_, true, Reason::NodeRegistered, ""),
+            Registration::Waiting => ConditionUpdate::new(
                 type_,
                 false,
-                "WaitingForNode",
+                Reason::WaitingForNode,
                 "waiting for the Node to register in the tenant",
             ),
-            Registration::Unknown(why) => Verdict::new(type_, false, "WaitingForNode", why.clone()),
-            Registration::Conflict { found } => Verdict::new(
+            Registration::Unknown(why) => ConditionUpdate::new(type_, false, Reason::WaitingForNode, why.clone()),
+            Registration::Conflict { found } => ConditionUpdate::new(
                 type_,
                 false,
-                "ProviderIDConflict",
+                Reason::ProviderIDConflict,
                 format!(
                     "the Node carries the provider ID {:?}, which cannot be changed: remove provider-id from the kubelet's settings and replace the Machine",
                     excerpt(found)
                 ),
             ),
         },
-        Outcome::Deleting(what) => Verdict::new(type_, false, "Deleting", what.clone()),
+        Outcome::Deleting(what) => ConditionUpdate::new(type_, false, Reason::Deleting, what.clone()),
         _ => match find(&old.conditions, type_) {
-            Some(_) => Verdict::kept(&old.conditions, type_),
-            None => Verdict::new(type_, false, "WaitingForVM", "waiting for the VM to run"),
+            Some(_) => ConditionUpdate::kept(&old.conditions, type_),
+            None => ConditionUpdate::new(type_, false, Reason::WaitingForVM, "waiting for the VM to run"),
         },
     }
 }
 
-fn paused(outcome: &Outcome) -> Verdict {
+fn paused(outcome: &Outcome) -> ConditionUpdate {
     match outcome {
-        Outcome::Paused(why) => Verdict::new(condition::PAUSED, true, "Paused", *why),
-        _ => Verdict::new(condition::PAUSED, false, "NotPaused", ""),
+        Outcome::Paused(why) => ConditionUpdate::new(condition::PAUSED, true, Reason::Paused, *why),
+        _ => ConditionUpdate::new(condition::PAUSED, false, Reason::NotPaused, ""),
     }
 }
 
-fn deleting(outcome: &Outcome) -> Verdict {
+fn deleting(outcome: &Outcome) -> ConditionUpdate {
     match outcome {
-        Outcome::Deleting(what) => Verdict::new(condition::DELETING, true, "Deleting", what.clone()),
-        _ => Verdict::new(condition::DELETING, false, "NotDeleting", ""),
+        Outcome::Deleting(what) => ConditionUpdate::new(condition::DELETING, true, Reason::Deleting, what.clone()),
+        _ => ConditionUpdate::new(condition::DELETING, false, Reason::NotDeleting, ""),
     }
 }
 
 /// KubeVirt's own condition, while there is an instance that has it.
-fn migratable(vmi: Option<&VirtualMachineInstance>) -> Option<Verdict> {
+fn migratable(vmi: Option<&VirtualMachineInstance>) -> Option<ConditionUpdate> {
     let found = vm_condition(&vmi?.status.as_ref()?.conditions, "LiveMigratable")?;
     let is_word =
         |reason: &String| !reason.is_empty() && reason.len() <= 64 && reason.bytes().all(|b| b.is_ascii_alphanumeric());
     let reason = found.reason.clone().filter(is_word);
     let holds = found.status == "True";
-    let reason = reason.unwrap_or_else(|| if holds { "LiveMigratable" } else { "NotLiveMigratable" }.into());
-    Some(Verdict::new(
-        condition::VM_LIVE_MIGRATABLE,
-        holds,
-        reason,
-        excerpt(found.message.as_deref().unwrap_or_default()),
-    ))
+    let ours = if holds {
+        Reason::LiveMigratable
+    } else {
+        Reason::NotLiveMigratable
+    };
+    let message = excerpt(found.message.as_deref().unwrap_or_default());
+    let update = ConditionUpdate::new(condition::VM_LIVE_MIGRATABLE, holds, ours, message);
+    Some(update.with_reason_of_others(reason))
 }
 
 /// Ready is the first of what it is made of that does not hold.
-fn ready(verdicts: &[Verdict]) -> Verdict {
+fn ready(updates: &[ConditionUpdate]) -> ConditionUpdate {
     let parts = [condition::VM_PROVISIONED, condition::BOOTSTRAP_EXEC_SUCCEEDED];
     let failing = parts
         .into_iter()
-        .filter_map(|type_| verdicts.iter().find(|verdict| verdict.type_ == type_))
-        .find(|verdict| verdict.status != ConditionStatus::True);
+        .filter_map(|type_| updates.iter().find(|update| update.type_ == type_))
+        .find(|update| update.status != ConditionStatus::True);
     match failing {
-        Some(part) => Verdict {
+        Some(part) => ConditionUpdate {
             type_: condition::READY,
             ..part.clone()
         },
-        None => Verdict::new(condition::READY, true, "Ready", ""),
+        None => ConditionUpdate::new(condition::READY, true, Reason::Ready, ""),
     }
 }

@@ -8,7 +8,7 @@ use super::{
     observe::Observed,
     validate::{NotYet, Vm, validate},
 };
-use capn_api::KubevirtMachine;
+use capn_api::{KubevirtMachine, Reason};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -137,7 +137,7 @@ fn a_vm_is_made_only_in_a_namespace_that_allows_it() {
     assert_eq!(validate(&elsewhere, &observed).unwrap().namespace, "elsewhere");
     observed.namespace_allowed = false;
     let refused = validate(&elsewhere, &observed).unwrap_err();
-    assert_eq!(refused.reason(), "NamespaceNotAllowed");
+    assert_eq!(refused.reason(), Reason::NamespaceNotAllowed);
     let message = refused.to_string();
     assert!(message.contains("allow-vms-from=tenants"), "{message}");
     // A VM that is there is not given up.
@@ -312,7 +312,7 @@ fn only_addresses_of_its_own_are_a_machines() {
         matches!(
             found,
             State::NotReady {
-                reason: "WaitingForAddress",
+                reason: Reason::WaitingForAddress,
                 ..
             }
         ),
@@ -334,7 +334,7 @@ fn a_restart_loses_an_ephemeral_root_disk_and_keeps_a_persistent_one() {
         matches!(
             lost,
             State::Lost {
-                reason: "RootDiskLost",
+                reason: Reason::RootDiskLost,
                 ..
             }
         ),
@@ -371,7 +371,7 @@ fn kubevirts_own_words_reach_the_condition() {
     ] {
         match state(&object(template()), &wanted(template()), Some(&vm(status)), None) {
             State::NotReady { reason, message, .. } => {
-                assert_eq!(reason, expected);
+                assert_eq!(reason.as_str(), expected);
                 assert!(message.contains(says), "{message}");
             }
             other => panic!("{other:?}"),

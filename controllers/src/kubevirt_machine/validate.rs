@@ -4,7 +4,7 @@ use super::names::{self, ALLOW_VMS_LABEL};
 use super::observe::Observed;
 use crate::ownership::controller_of;
 use capn_api::{
-    KubevirtMachine,
+    KubevirtMachine, Reason,
     cluster_api::{CLUSTER_NAME_LABEL, CONTROL_PLANE_LABEL, Cluster, Machine, SECRET_TYPE},
     kubevirt_machine::CheckStrategy,
 };
@@ -86,17 +86,17 @@ pub(crate) enum NotYet {
 
 impl NotYet {
     /// One word for programs, the Go provider's where it has one.
-    pub(crate) fn reason(&self) -> &'static str {
+    pub(crate) fn reason(&self) -> Reason {
         match self {
-            Self::Machine => "WaitingForMachine",
-            Self::Cluster(_) => "WaitingForCluster",
-            Self::ClusterInfrastructure => "WaitingForClusterInfrastructure",
-            Self::ControlPlane => "WaitingForControlPlaneAvailable",
-            Self::BootstrapData | Self::BootstrapSecret(_) => "WaitingForBootstrapData",
-            Self::BootstrapForeign(_) => "InvalidBootstrapData",
-            Self::NamespaceNotAllowed { .. } => "NamespaceNotAllowed",
-            Self::Template => "InvalidTemplate",
-            Self::ExternalInfrastructure | Self::ControlPlaneMachine => "NotSupported",
+            Self::Machine => Reason::WaitingForMachine,
+            Self::Cluster(_) => Reason::WaitingForCluster,
+            Self::ClusterInfrastructure => Reason::WaitingForClusterInfrastructure,
+            Self::ControlPlane => Reason::WaitingForControlPlaneAvailable,
+            Self::BootstrapData | Self::BootstrapSecret(_) => Reason::WaitingForBootstrapData,
+            Self::BootstrapForeign(_) => Reason::InvalidBootstrapData,
+            Self::NamespaceNotAllowed { .. } => Reason::NamespaceNotAllowed,
+            Self::Template => Reason::InvalidTemplate,
+            Self::ExternalInfrastructure | Self::ControlPlaneMachine => Reason::NotSupported,
         }
     }
 
@@ -106,7 +106,7 @@ impl NotYet {
     }
 
     /// Whether a person has to do something.
-    pub(crate) fn needs_person(&self) -> bool {
+    pub(crate) fn needs_user_action(&self) -> bool {
         match self {
             Self::BootstrapSecret(_)
             | Self::BootstrapForeign(_)

@@ -2,7 +2,7 @@
 
 use super::{keys::KeysError, validate::ValidateError};
 use crate::{calls::CallError, tenant::SeedError};
-use capn_api::nested_control_plane::{condition, reason};
+use capn_api::{Reason, nested_control_plane::condition};
 use kube::runtime::events::EventType;
 
 /// Why a pass did not finish, by step.
@@ -36,8 +36,8 @@ pub(crate) enum Again {
 }
 
 /// What a person is told of an error.
-pub(crate) struct Verdict {
-    pub(crate) reason: &'static str,
+pub(crate) struct ErrorPolicy {
+    pub(crate) reason: Reason,
     pub(crate) event: Option<EventType>,
     pub(crate) again: Again,
     /// The condition that is False for it; Available is so in any case.
@@ -62,69 +62,77 @@ impl Error {
         matches!(self, Self::DatastoreLost(_) | Self::EndpointLost(_))
     }
 
-    pub(crate) fn verdict(&self) -> Verdict {
+    pub(crate) fn policy(&self) -> ErrorPolicy {
         let available = condition::AVAILABLE;
-        let verdict = |reason, event, again, condition| Verdict {
+        let policy = |reason, event, again, condition| ErrorPolicy {
             reason,
             event,
             again,
             condition,
         };
         match self {
-            Self::Observe(_) => verdict("ReadFailed", None, Again::Backoff, available),
+            Self::Observe(_) => policy(Reason::ReadFailed, None, Again::Backoff, available),
             Self::Validate(ValidateError::ClaimTaken { .. }) => {
-                verdict(reason::NAME_TAKEN, Some(EventType::Warning), Again::Steadily, available)
+                policy(Reason::NameTaken, Some(EventType::Warning), Again::Steadily, available)
             }
-            Self::DatastoreLost(_) => verdict(
-                reason::DATASTORE_LOST,
+            Self::DatastoreLost(_) => policy(
+                Reason::DatastoreLost,
                 Some(EventType::Warning),
                 Again::Steadily,
                 available,
             ),
-            Self::EndpointLost(_) => verdict("EndpointLost", Some(EventType::Warning), Again::Steadily, available),
-            Self::Validate(_) => verdict(reason::INVALID, Some(EventType::Warning), Again::OnChange, available),
+            Self::EndpointLost(_) => policy(
+                Reason::EndpointLost,
+                Some(EventType::Warning),
+                Again::Steadily,
+                available,
+            ),
+            Self::Validate(_) => policy(Reason::Invalid, Some(EventType::Warning), Again::OnChange, available),
             Self::Apply(error) | Self::Keys(KeysError::Call(error)) if error.is_name_taken() => {
-                verdict(reason::NAME_TAKEN, Some(EventType::Warning), Again::Steadily, available)
+                policy(Reason::NameTaken, Some(EventType::Warning), Again::Steadily, available)
             }
-            Self::Keys(KeysError::Foreign { .. }) => verdict(
-                reason::NAME_TAKEN,
+            Self::Keys(KeysError::Foreign { .. }) => policy(
+                Reason::NameTaken,
                 Some(EventType::Warning),
                 Again::Steadily,
                 condition::CERTIFICATES_VALID,
             ),
-            Self::Keys(KeysError::Call(_)) => verdict("WriteFailed", None, Again::Backoff, available),
-            Self::Keys(KeysError::Wrong { .. }) => verdict(
-                "SecretInvalid",
+            Self::Keys(KeysError::Call(_)) => policy(Reason::WriteFailed, None, Again::Backoff, available),
+            Self::Keys(KeysError::Wrong { .. }) => policy(
+                Reason::SecretInvalid,
                 Some(EventType::Warning),
                 Again::Backoff,
                 condition::CERTIFICATES_VALID,
             ),
-            Self::Keys(KeysError::Changed { .. } | KeysError::Replaced { .. }) => verdict(
-                "AuthorityChanged",
+            Self::Keys(KeysError::Changed { .. } | KeysError::Replaced { .. }) => policy(
+                Reason::AuthorityChanged,
                 Some(EventType::Warning),
                 Again::Backoff,
                 condition::CERTIFICATES_VALID,
             ),
-            Self::Keys(KeysError::Lost { .. }) => verdict(
-                "SecretMissing",
+            Self::Keys(KeysError::Lost { .. }) => policy(
+                Reason::SecretMissing,
                 Some(EventType::Warning),
                 Again::Backoff,
                 condition::CERTIFICATES_VALID,
             ),
-            Self::Keys(KeysError::Issue(_)) => verdict(
-                "IssueFailed",
+            Self::Keys(KeysError::Issue(_)) => policy(
+                Reason::IssueFailed,
                 Some(EventType::Warning),
                 Again::Backoff,
                 condition::CERTIFICATES_VALID,
             ),
             Self::Apply(error) if error.is_forbidden() => {
-                verdict("WriteDenied", Some(EventType::Warning), Again::Backoff, available)
+                policy(Reason::WriteDenied, Some(EventType::Warning), Again::Backoff, available)
             }
-            Self::Apply(error) if error.is_invalid() => {
-                verdict("WriteRefused", Some(EventType::Warning), Again::Backoff, available)
-            }
-            Self::Apply(_) => verdict("WriteFailed", None, Again::Backoff, available),
-            Self::Seed(_) => verdict("TenantNotPrepared", None, Again::Backoff, available),
+            Self::Apply(error) if error.is_invalid() => policy(
+                Reason::WriteRefused,
+                Some(EventType::Warning),
+                Again::Backoff,
+                available,
+            ),
+            Self::Apply(_) => policy(Reason::WriteFailed, None, Again::Backoff, available),
+            Self::Seed(_) => policy(Reason::WorkloadClusterNotPrepared, None, Again::Backoff, available),
         }
     }
 }

@@ -4,22 +4,12 @@ use super::error::{Again, Error};
 use super::health::Cause;
 use crate::controller::{Context, Unfinished, again, reference};
 use capn_api::{
-    Condition, ConditionStatus, NestedControlPlane,
+    Condition, ConditionStatus, NestedControlPlane, Reason,
     condition::find,
-    nested_control_plane::{NestedControlPlaneStatus, condition as types, reason},
+    nested_control_plane::{NestedControlPlaneStatus, condition as types},
 };
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::{controller::Action, events::EventType, reflector::ObjectRef};
-
-/// Reasons of Available that a person has to do something about and that are no errors of a pass.
-const PERSON: [&str; 6] = [
-    "FailedCreate",
-    "NoStorageClass",
-    "Unschedulable",
-    "ImageNotPulled",
-    "ContainerNotCreated",
-    "ContainerFails",
-];
 
 /// Tells what could not be done, and says when to look again: at this time if there is nothing.
 pub(super) async fn complain(
@@ -31,13 +21,13 @@ pub(super) async fn complain(
 ) -> Result<Action, Unfinished> {
     let mut unfinished = None;
     for error in errors {
-        let verdict = error.verdict();
-        if let Some(type_) = verdict.event {
-            ctx.event(&reference(ncp), type_, verdict.reason, &error.to_string())
+        let policy = error.policy();
+        if let Some(type_) = policy.event {
+            ctx.event(&reference(ncp), type_, policy.reason, &error.to_string())
                 .await;
         }
         let steadily = now + SignedDuration::from_secs(15);
-        match verdict.again {
+        match policy.again {
             Again::Backoff => unfinished = unfinished.or(Some(Unfinished::from(error))),
             Again::Steadily => at = Some(at.map_or(steadily, |at| at.min(steadily))),
             Again::OnChange => {}
@@ -67,14 +57,17 @@ pub(super) async fn announce(
     };
     let about = reference(ncp);
     if let Some(datastore) = now(types::DATASTORE_HEALTHY)
-        && matches!(datastore.reason.as_str(), "MemberLost" | "QuorumLost")
+        && matches!(
+            Reason::of(&datastore.reason),
+            Some(Reason::MemberLost | Reason::QuorumLost)
+        )
     {
         ctx.event(&about, EventType::Warning, &datastore.reason, &datastore.message)
             .await;
     }
     if let Some(components) = now(types::CONTROL_PLANE_COMPONENTS_HEALTHY)
         && changed(components)
-        && PERSON.contains(&components.reason.as_str())
+        && needs_user_action(components)
     {
         ctx.event(&about, EventType::Warning, &components.reason, &components.message)
             .await;
@@ -91,13 +84,17 @@ pub(super) async fn announce(
         return;
     };
     let (type_, note) = match available.status {
-        ConditionStatus::True if available.reason == reason::AVAILABLE => {
+        ConditionStatus::True if available.reason == Reason::Available => {
             (EventType::Normal, "the API server answers and workers can join")
         }
         // What could not be done is told where it happened.
         ConditionStatus::True => return,
-        _ if PERSON.contains(&available.reason.as_str()) => (EventType::Warning, available.message.as_str()),
+        _ if needs_user_action(available) => (EventType::Warning, available.message.as_str()),
         _ => return,
     };
     ctx.event(&about, type_, &available.reason, note).await;
+}
+
+fn needs_user_action(condition: &Condition) -> bool {
+    Reason::of(&condition.reason).is_some_and(Reason::needs_user_action)
 }

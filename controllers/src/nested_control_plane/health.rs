@@ -2,6 +2,7 @@
 
 use super::observe::{Observed, StorageProblem, unbound};
 use crate::text::excerpt;
+use capn_api::Reason;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ContainerStateTerminated, ContainerStatus, Pod},
@@ -11,10 +12,10 @@ use kube::ResourceExt;
 /// A cause, as a condition has it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Cause {
-    pub(crate) reason: &'static str,
+    pub(crate) reason: Reason,
     pub(crate) message: String,
     /// Whether a person has to do something.
-    pub(crate) needs_person: bool,
+    pub(crate) needs_user_action: bool,
 }
 
 /// The first cause that can be told, the nearest to the root first.
@@ -42,7 +43,7 @@ pub(crate) fn diagnose_etcd(observed: &Observed) -> Option<Cause> {
         .chain(refused_members(observed))
         .chain(pods);
     // A claim may wait for its pod: then what keeps the pod away is the cause.
-    let (person, other): (Vec<_>, Vec<_>) = causes.partition(|cause| cause.needs_person);
+    let (person, other): (Vec<_>, Vec<_>) = causes.partition(|cause| cause.needs_user_action);
     person.into_iter().chain(other).next()
 }
 
@@ -64,38 +65,42 @@ fn refused_pods(deployment: &Deployment) -> Option<Cause> {
 
 fn failed_create(workload: &str, why: &str) -> Cause {
     Cause {
-        reason: "FailedCreate",
+        reason: Reason::FailedCreate,
         message: format!("pods of {workload} cannot be created: {why}"),
-        needs_person: true,
+        needs_user_action: true,
     }
 }
 
 fn storage(observed: &Observed) -> Option<Cause> {
     let claim = unbound(&observed.claims)?;
     let name = format!("{}/{}", claim.namespace().unwrap_or_default(), claim.name_any());
-    let cause = |reason, message, needs_person| {
+    let cause = |reason, message, needs_user_action| {
         Some(Cause {
             reason,
             message,
-            needs_person,
+            needs_user_action,
         })
     };
     match &observed.storage {
         StorageProblem::NoDefaultClass => cause(
-            "NoStorageClass",
+            Reason::NoStorageClass,
             format!(
                 "claim {name} waits for a volume: the management cluster has no default StorageClass; mark one as default, or set spec.datastore.etcd.storage.storageClassName in a new control plane"
             ),
             true,
         ),
         StorageProblem::NoSuchClass(class) => cause(
-            "NoStorageClass",
+            Reason::NoStorageClass,
             format!(
                 "claim {name} waits for a volume: there is no StorageClass {class:?}; create it, or a PersistentVolume of that class"
             ),
             true,
         ),
-        StorageProblem::None => cause("WaitingForVolume", format!("claim {name} waits for its volume"), false),
+        StorageProblem::None => cause(
+            Reason::WaitingForVolume,
+            format!("claim {name} waits for its volume"),
+            false,
+        ),
     }
 }
 
@@ -114,16 +119,16 @@ fn pod(pod: &Pod, observed: &Observed) -> Option<Cause> {
     if let Some(condition) = unscheduled {
         let why = excerpt(condition.message.as_deref().unwrap_or("no node fits"));
         return Some(Cause {
-            reason: "Unschedulable",
+            reason: Reason::Unschedulable,
             message: format!("pod of {} cannot be placed: {why}", workload(pod)),
-            needs_person: !observed.is_new(pod),
+            needs_user_action: !observed.is_new(pod),
         });
     }
     if let Some(why) = observed.complaint(pod) {
         return Some(Cause {
-            reason: "ContainerNotCreated",
+            reason: Reason::ContainerNotCreated,
             message: format!("pod of {} cannot be started: {why}", workload(pod)),
-            needs_person: true,
+            needs_user_action: true,
         });
     }
     let init = status.init_container_statuses.iter().flatten();
@@ -140,20 +145,20 @@ fn waiting(pod: &Pod, container: &ContainerStatus) -> Option<Cause> {
     let place = format!("container {} of {}", container.name, workload(pod));
     match reason {
         "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => Some(Cause {
-            reason: "ImageNotPulled",
+            reason: Reason::ImagePullFailed,
             message: format!(
                 "{place} cannot start: image {} cannot be pulled; correct its name or the registry's access",
                 excerpt(&container.image)
             ),
-            needs_person: true,
+            needs_user_action: true,
         }),
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => Some(Cause {
-            reason: "ContainerNotCreated",
+            reason: Reason::ContainerNotCreated,
             message: format!(
                 "{place} cannot start: {}",
                 excerpt(waiting.and_then(|waiting| waiting.message.as_deref()).unwrap_or(reason))
             ),
-            needs_person: true,
+            needs_user_action: true,
         }),
         _ => {
             let ended = container.last_state.as_ref().and_then(|last| last.terminated.as_ref());
@@ -166,9 +171,9 @@ fn waiting(pod: &Pod, container: &ContainerStatus) -> Option<Cause> {
                 return None;
             }
             Some(Cause {
-                reason: "ContainerFails",
+                reason: Reason::CrashLoopBackOff,
                 message: format!("{place} ends with {}", end(ended)),
-                needs_person: true,
+                needs_user_action: true,
             })
         }
     }
@@ -292,7 +297,10 @@ mod tests {
                 json!({"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": terminated}}),
             ] {
                 let cause = pod(&pod_with(state), &Observed::default()).unwrap();
-                assert_eq!((cause.reason, cause.message.as_str()), ("ContainerFails", message));
+                assert_eq!(
+                    (cause.reason, cause.message.as_str()),
+                    (Reason::CrashLoopBackOff, message)
+                );
             }
         }
     }
@@ -305,11 +313,11 @@ mod tests {
             claims: vec![serde_json::from_value(claim).unwrap()],
             ..Observed::default()
         };
-        assert_eq!(diagnose(&observed).unwrap().reason, "WaitingForVolume");
+        assert_eq!(diagnose(&observed).unwrap().reason, Reason::WaitingForVolume);
         let unplaced = json!({"metadata": {"name": "acme-etcd-0"}, "status": {"conditions": [
             {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available"}]}});
         observed.etcd_pods = vec![serde_json::from_value(unplaced).unwrap()];
-        assert_eq!(diagnose(&observed).unwrap().reason, "Unschedulable");
+        assert_eq!(diagnose(&observed).unwrap().reason, Reason::Unschedulable);
         observed.etcd_pods.clear();
         observed.etcd = serde_json::from_value(json!({"metadata": {"name": "acme-etcd", "uid": "u"}})).unwrap();
         observed.complaints = vec![crate::nested_control_plane::stuck::Complaint {
@@ -317,7 +325,7 @@ mod tests {
             message: "no PriorityClass".into(),
         }];
         let cause = diagnose(&observed).unwrap();
-        assert_eq!(cause.reason, "FailedCreate");
+        assert_eq!(cause.reason, Reason::FailedCreate);
         assert!(cause.message.contains("no PriorityClass"), "{}", cause.message);
     }
 

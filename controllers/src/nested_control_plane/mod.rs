@@ -12,9 +12,9 @@ mod inputs;
 mod keys;
 mod names;
 mod observe;
+mod start_limiter;
 mod status;
 mod stuck;
-mod turn;
 mod validate;
 mod versions;
 
@@ -27,7 +27,7 @@ use crate::tenant::{Tenants, Written};
 use crate::workload_cluster::Access;
 use addresses::{Addresses, Given};
 use apply::Refused;
-use capn_api::{NestedControlPlane, cluster_api::Cluster};
+use capn_api::{NestedControlPlane, Reason, cluster_api::Cluster};
 use error::Error;
 use futures::FutureExt;
 use inputs::Inputs;
@@ -49,10 +49,10 @@ use kube::{
 };
 use names::Names;
 use observe::{Observed, OfCluster};
+use start_limiter::StartLimiter;
 use status::Outcome;
 use std::{mem, slice, sync::Arc};
 use tokio::sync::watch;
-use turn::Turns;
 use validate::{Tenant, ValidateError};
 
 /// Name of the controller, and its field manager.
@@ -61,27 +61,27 @@ const NAME: &str = "capn-nested-control-plane";
 /// What this controller works with beside the shared context.
 struct Own {
     tenants: Tenants,
-    turns: Turns,
+    start_limiter: StartLimiter,
     all: Store<NestedControlPlane>,
 }
 
 /// Runs the controller until shutdown.
-pub async fn run(client: Client, scope: Scope, max_starting: u32, shutdown: watch::Receiver<bool>) {
+pub async fn run(client: Client, scope: Scope, max_concurrent_starts: u32, shutdown: watch::Receiver<bool>) {
     let context = Arc::new(Context::new(client.clone(), NAME));
     let controller = crate::watch::controller::<NestedControlPlane>(&scope, &client);
     let own = Arc::new(Own {
         tenants: Tenants::default(),
-        turns: Turns::new(max_starting),
+        start_limiter: StartLimiter::new(max_concurrent_starts),
         all: controller.store(),
     });
     let owned = watcher::Config::default().labels(names::UID_LABEL).timeout(60);
-    let (by_cluster, by_pod, by_claim, by_turn) = (
+    let (by_cluster, by_pod, by_claim, by_slot) = (
         controller.store(),
         controller.store(),
         controller.store(),
         controller.store(),
     );
-    let turns = own.clone();
+    let waiting = own.clone();
     let controller = controller
         .owns(scope.api::<PartialObjectMeta<Deployment>>(&client), owned.clone())
         .owns(scope.api::<PartialObjectMeta<StatefulSet>>(&client), owned.clone())
@@ -115,7 +115,7 @@ pub async fn run(client: Client, scope: Scope, max_starting: u32, shutdown: watc
         )
         // Whenever one gets on, those that come next look again.
         .watches_stream(crate::watch::touched(&scope, &client), move |changed| {
-            let next = turns.turns.next(&by_turn.state(), &changed, Timestamp::now());
+            let next = waiting.start_limiter.next(&by_slot.state(), &changed, Timestamp::now());
             next.iter()
                 .map(|ncp| ObjectRef::from_obj(ncp.as_ref()))
                 .collect::<Vec<_>>()
@@ -217,8 +217,8 @@ impl Pass<'_> {
     async fn advance(&mut self, names: &Names, cluster: &Cluster) -> Result<Outcome, Error> {
         let calls = &self.ctx.calls;
         let all = self.own.all.state();
-        if self.own.turns.still_waits(&self.ncp, &all, self.now) {
-            return Ok(Outcome::WaitingForTurn);
+        if self.own.start_limiter.still_waits(&self.ncp, &all, self.now) {
+            return Ok(Outcome::WaitingForStartSlot);
         }
         let observed = self.observed.insert(self.observe(names).await?).clone();
         let dependents = calls.dependents(&self.owner);
@@ -258,8 +258,8 @@ impl Pass<'_> {
             Err(error) if !tenant.has_run => return Err(error.into()),
             checked => checked.err(),
         };
-        if !apply::started(&tenant, &observed) && !self.own.turns.take(&self.ncp, &all, self.now) {
-            return Ok(Outcome::WaitingForTurn);
+        if !apply::started(&tenant, &observed) && !self.own.start_limiter.try_acquire(&self.ncp, &all, self.now) {
+            return Ok(Outcome::WaitingForStartSlot);
         }
         let leaves = keys::leaves(dependents, &tenant, &addresses, &authorities, secrets, self.now)
             .boxed()
@@ -387,7 +387,7 @@ impl Pass<'_> {
             if finalize::orphaned(&self.ncp, &observed) {
                 let note = "Deleted with --cascade=orphan: everything that was created for this control plane stays";
                 self.ctx
-                    .event(&reference(&self.ncp), EventType::Normal, "Orphaned", note)
+                    .event(&reference(&self.ncp), EventType::Normal, Reason::Orphaned, note)
                     .await;
             }
         }
@@ -409,19 +409,19 @@ impl Pass<'_> {
             now,
         } = self;
         let status = |ncp: &NestedControlPlane| status::status(ncp, names, observed.as_ref(), &outcome, now);
-        // Before it is written, because that wakes those that wait for a turn.
-        own.turns.settle(&ncp, &status(&ncp));
+        // Before it is written, because that wakes those that wait for a start slot.
+        own.start_limiter.release_if_settled(&ncp, &status(&ncp));
         let written = ctx.calls.put_status(&ncp, status).await;
         let status = written.map_err(|error| Unfinished::from(&error))?;
         let key = ObjectRef::from_obj(&ncp).to_string();
         let cause = observed.as_ref().and_then(health::diagnose);
-        events::announce(ctx, &ncp, &status, cause.filter(|cause| cause.needs_person)).await;
+        events::announce(ctx, &ncp, &status, cause.filter(|cause| cause.needs_user_action)).await;
         match &outcome {
             Outcome::Failed(error) => events::complain(ctx, &ncp, slice::from_ref(error), None, now).await,
             Outcome::Applied { again: at, errors, .. } => events::complain(ctx, &ncp, errors, Some(*at), now).await,
             // What is deleted may go without a word where nothing is watched.
             Outcome::Deleting(_) => Ok(again(Some(now + SignedDuration::from_secs(10)), now, &key)),
-            Outcome::WaitingForTurn => Ok(again(Some(now + SignedDuration::from_secs(30)), now, &key)),
+            Outcome::WaitingForStartSlot => Ok(again(Some(now + SignedDuration::from_secs(30)), now, &key)),
             Outcome::NoCluster | Outcome::Paused(_) | Outcome::WaitingForAddress => Ok(again(None, now, &key)),
         }
     }

@@ -9,9 +9,9 @@ use super::names::{API_SERVER, Names, VERSION_ANNOTATION};
 use super::observe::{Observed, holds};
 use super::versions;
 use capn_api::{
-    NestedControlPlane,
-    condition::{Verdict, conditions},
-    nested_control_plane::{Initialization, NestedControlPlaneStatus, VersionStatus, condition as types, reason},
+    NestedControlPlane, Reason,
+    condition::{ConditionUpdate, conditions},
+    nested_control_plane::{Initialization, NestedControlPlaneStatus, VersionStatus, condition as types},
 };
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -44,7 +44,7 @@ pub(crate) enum Outcome {
     /// A Service has no address yet.
     WaitingForAddress,
     /// Others are starting.
-    WaitingForTurn,
+    WaitingForStartSlot,
     /// Applied; `seeded` once the tenant holds what workers join by. No Deployment yet while the
     /// store of a new tenant cannot start yet.
     Applied {
@@ -78,7 +78,7 @@ pub(crate) fn status(
     };
     let conditions = conditions(
         &old.conditions,
-        verdicts(ncp, names, observed, outcome, &counts, &old, initialized, now),
+        updates(ncp, names, observed, outcome, &counts, &old, initialized, now),
         ncp.metadata.generation,
         Time(now),
     );
@@ -196,7 +196,7 @@ pub(crate) fn ready(pod: &Pod) -> bool {
 }
 
 #[allow(clippy::too_many_arguments)]
-fn verdicts(
+fn updates(
     ncp: &NestedControlPlane,
     names: Option<&Names>,
     observed: Option<&Observed>,
@@ -205,34 +205,37 @@ fn verdicts(
     old: &NestedControlPlaneStatus,
     initialized: bool,
     now: Timestamp,
-) -> Vec<Verdict> {
-    let mut verdicts = vec![
+) -> Vec<ConditionUpdate> {
+    let mut updates = vec![
         available(ncp, observed, outcome, counts, old, initialized),
         certificates(outcome, observed, old, now),
         match (names, observed, outcome) {
             (_, _, Outcome::Deleting(_)) | (None, _, _) | (_, None, _) => {
-                Verdict::kept(&old.conditions, types::DATASTORE_HEALTHY)
+                ConditionUpdate::kept(&old.conditions, types::DATASTORE_HEALTHY)
             }
             (Some(names), Some(observed), _) => datastore::health(ncp, names, observed),
         },
         match (observed, outcome) {
             (_, Outcome::Deleting(_)) | (None, _) => {
-                Verdict::kept(&old.conditions, types::CONTROL_PLANE_COMPONENTS_HEALTHY)
+                ConditionUpdate::kept(&old.conditions, types::CONTROL_PLANE_COMPONENTS_HEALTHY)
             }
             (Some(observed), _) => components(observed, counts),
         },
         match outcome {
-            Outcome::Paused(why) => Verdict::new(types::PAUSED, true, "Paused", *why),
-            _ => Verdict::new(types::PAUSED, false, "NotPaused", ""),
+            Outcome::Paused(why) => ConditionUpdate::new(types::PAUSED, true, Reason::Paused, *why),
+            _ => ConditionUpdate::new(types::PAUSED, false, Reason::NotPaused, ""),
         },
         match outcome {
-            Outcome::Deleting(what) => Verdict::new(types::DELETING, true, "Deleting", what.clone()),
-            _ => Verdict::new(types::DELETING, false, "NotDeleting", ""),
+            Outcome::Deleting(what) => ConditionUpdate::new(types::DELETING, true, Reason::Deleting, what.clone()),
+            _ => ConditionUpdate::new(types::DELETING, false, Reason::NotDeleting, ""),
         },
     ];
-    let cause = observed.and_then(health::diagnose).filter(|cause| cause.needs_person);
+    let cause = observed
+        .and_then(health::diagnose)
+        .filter(|cause| cause.needs_user_action);
     let moves = if observed.is_none() && !old.conditions.is_empty() {
-        [types::ROLLING_OUT, types::SCALING_UP, types::SCALING_DOWN].map(|type_| Verdict::kept(&old.conditions, type_))
+        [types::ROLLING_OUT, types::SCALING_UP, types::SCALING_DOWN]
+            .map(|type_| ConditionUpdate::kept(&old.conditions, type_))
     } else {
         [
             rolling_out(counts, cause.as_ref()),
@@ -250,8 +253,8 @@ fn verdicts(
             ),
         ]
     };
-    verdicts.extend(moves);
-    verdicts
+    updates.extend(moves);
+    updates
 }
 
 fn available(
@@ -261,61 +264,64 @@ fn available(
     counts: &Counts,
     old: &NestedControlPlaneStatus,
     initialized: bool,
-) -> Verdict {
+) -> ConditionUpdate {
     let new =
-        |status: bool, reason: &'static str, message: String| Verdict::new(types::AVAILABLE, status, reason, message);
+        |status: bool, reason: Reason, message: String| ConditionUpdate::new(types::AVAILABLE, status, reason, message);
     let serves = counts.ready > 0;
     if let Some(error) = outcome.errors().first() {
         // What works goes on working: only that something could not be done is said.
         let holds = serves && initialized && !error.is_outage();
-        return new(holds, error.verdict().reason, error.to_string());
+        return new(holds, error.policy().reason, error.to_string());
     }
     match outcome {
         Outcome::NoCluster => new(
             false,
-            "WaitingForCluster",
+            Reason::WaitingForCluster,
             "waiting for the Cluster to own this object: spec.controlPlaneRef of the Cluster must name it".into(),
         ),
-        Outcome::Paused(_) => Verdict::kept(&old.conditions, types::AVAILABLE),
-        Outcome::Deleting(what) => new(false, "Deleting", what.clone()),
+        Outcome::Paused(_) => ConditionUpdate::kept(&old.conditions, types::AVAILABLE),
+        Outcome::Deleting(what) => new(false, Reason::Deleting, what.clone()),
         Outcome::WaitingForAddress => new(
             false,
-            "WaitingForAddress",
+            Reason::WaitingForAddress,
             "waiting for the addresses of the control plane's Services".into(),
         ),
-        Outcome::WaitingForTurn => new(
+        Outcome::WaitingForStartSlot => new(
             false,
-            reason::WAITING_FOR_TURN,
-            "other control planes are starting; this one starts when one of them is done".into(),
+            Reason::WaitingForStartSlot,
+            "Waiting for a start slot: other control planes are still starting".into(),
         ),
         Outcome::Applied { published: false, .. } => new(
             false,
-            "WaitingForEndpoint",
+            Reason::WaitingForEndpoint,
             format!(
                 "waiting for an address of Service {}: the management cluster's load balancer has given none",
                 Names::new(&super::observe::cluster_of(ncp).unwrap_or_default(), "").api_server_service()
             ),
         ),
-        Outcome::Applied { .. } if serves && initialized => new(true, reason::AVAILABLE, String::new()),
+        Outcome::Applied { .. } if serves && initialized => new(true, Reason::Available, String::new()),
         // An error was told above.
         Outcome::Applied { .. } | Outcome::Failed(_) => {
-            match observed.and_then(health::diagnose).filter(|cause| cause.needs_person) {
+            match observed
+                .and_then(health::diagnose)
+                .filter(|cause| cause.needs_user_action)
+            {
                 Some(cause) => new(false, cause.reason, cause.message),
                 None if initialized => new(
                     false,
-                    "NoPodReady",
+                    Reason::NoPodReady,
                     "no API server of this control plane is ready".into(),
                 ),
-                None => new(false, reason::STARTING, waiting_for(observed)),
+                None => new(false, Reason::Starting, waiting_for(observed)),
             }
         }
     }
 }
 
 /// Whether kube-apiserver, kube-controller-manager and kube-scheduler run.
-fn components(observed: &Observed, counts: &Counts) -> Verdict {
-    let new = |holds: bool, reason: &'static str, message: String| {
-        Verdict::new(types::CONTROL_PLANE_COMPONENTS_HEALTHY, holds, reason, message)
+fn components(observed: &Observed, counts: &Counts) -> ConditionUpdate {
+    let new = |holds: bool, reason: Reason, message: String| {
+        ConditionUpdate::new(types::CONTROL_PLANE_COMPONENTS_HEALTHY, holds, reason, message)
     };
     if let Some(cause) = health::diagnose_components(observed) {
         return new(false, cause.reason, cause.message);
@@ -323,7 +329,7 @@ fn components(observed: &Observed, counts: &Counts) -> Verdict {
     if counts.ready == 0 {
         return new(
             false,
-            "APIServerNotReady",
+            Reason::APIServerNotReady,
             "waiting for kube-apiserver to be ready".into(),
         );
     }
@@ -332,11 +338,11 @@ fn components(observed: &Observed, counts: &Counts) -> Verdict {
         status.and_then(|status| status.ready_replicas).unwrap_or_default() > 0
     };
     if observed.controllers.as_ref().is_some_and(ready) {
-        return new(true, "Healthy", String::new());
+        return new(true, Reason::Healthy, String::new());
     }
     new(
         false,
-        "ControllersNotReady",
+        Reason::ControllersNotReady,
         "waiting for kube-controller-manager and kube-scheduler to be ready".into(),
     )
 }
@@ -358,44 +364,50 @@ fn certificates(
     observed: Option<&Observed>,
     old: &NestedControlPlaneStatus,
     now: Timestamp,
-) -> Verdict {
-    let new = |holds: bool, reason: &'static str, message: String| {
-        Verdict::new(types::CERTIFICATES_VALID, holds, reason, message)
+) -> ConditionUpdate {
+    let new = |holds: bool, reason: Reason, message: String| {
+        ConditionUpdate::new(types::CERTIFICATES_VALID, holds, reason, message)
     };
     let mut errors = outcome.errors().iter();
-    if let Some(error) = errors.find(|error| error.verdict().condition == types::CERTIFICATES_VALID) {
-        return new(false, error.verdict().reason, error.to_string());
+    if let Some(error) = errors.find(|error| error.policy().condition == types::CERTIFICATES_VALID) {
+        return new(false, error.policy().reason, error.to_string());
     }
     let written = !outcome.errors().iter().any(|error| matches!(error, Error::Keys(_)));
     if written && matches!(outcome, Outcome::Applied { .. }) {
-        return new(true, "Valid", String::new());
+        return new(true, Reason::Valid, String::new());
     }
     match observed.and_then(|observed| keys::expired(&observed.secrets, now)) {
-        Some(expired) => new(false, "Expired", expired),
-        None => Verdict::kept(&old.conditions, types::CERTIFICATES_VALID),
+        Some(expired) => new(false, Reason::Expired, expired),
+        None => ConditionUpdate::kept(&old.conditions, types::CERTIFICATES_VALID),
     }
 }
 
-fn rolling_out(counts: &Counts, cause: Option<&Cause>) -> Verdict {
+fn rolling_out(counts: &Counts, cause: Option<&Cause>) -> ConditionUpdate {
     let rolling = counts.replicas > 0 && (!counts.current || counts.up_to_date < counts.replicas);
     if rolling {
-        let message = because("pods of an older spec are being replaced".into(), cause);
-        Verdict::new(types::ROLLING_OUT, true, "RollingOut", message)
+        let message = because("Replacing pods that run an outdated spec".into(), cause);
+        ConditionUpdate::new(types::ROLLING_OUT, true, Reason::RollingOut, message)
     } else {
-        Verdict::new(types::ROLLING_OUT, false, "NotRollingOut", "")
+        ConditionUpdate::new(types::ROLLING_OUT, false, Reason::NotRollingOut, "")
     }
 }
 
-fn scaling(type_: &'static str, scaling: bool, counts: &Counts, cause: Option<&Cause>) -> Verdict {
+fn scaling(type_: &'static str, scaling: bool, counts: &Counts, cause: Option<&Cause>) -> ConditionUpdate {
     let (yes, no) = match type_ {
-        types::SCALING_UP => ("ScalingUp", "NotScalingUp"),
-        _ => ("ScalingDown", "NotScalingDown"),
+        types::SCALING_UP => (Reason::ScalingUp, Reason::NotScalingUp),
+        _ => (Reason::ScalingDown, Reason::NotScalingDown),
     };
     if scaling {
-        let message = because(format!("going to {} replicas", counts.wanted), cause);
-        Verdict::new(type_, true, yes, message)
+        let message = because(
+            match type_ {
+                types::SCALING_UP => format!("Scaling up from {} to {} replicas", counts.replicas, counts.wanted),
+                _ => format!("Scaling down from {} to {} replicas", counts.replicas, counts.wanted),
+            },
+            cause,
+        );
+        ConditionUpdate::new(type_, true, yes, message)
     } else {
-        Verdict::new(type_, false, no, "")
+        ConditionUpdate::new(type_, false, no, "")
     }
 }
 

@@ -8,8 +8,8 @@ use crate::nested_control_plane::names::{
 use crate::nested_control_plane::observe::Observed;
 use crate::nested_control_plane::status::ready;
 use capn_api::{
-    NestedControlPlane,
-    condition::Verdict,
+    NestedControlPlane, Reason,
+    condition::ConditionUpdate,
     nested_control_plane::{DatastoreMember, DatastoreStatus, EtcdStatus, NestedControlPlaneSpec, condition},
 };
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
@@ -98,7 +98,7 @@ impl Datastore {
     }
 
     /// Reason and message of what is wrong.
-    pub(crate) fn fault(&self, namespace: &str) -> Option<(&'static str, String)> {
+    pub(crate) fn fault(&self, namespace: &str) -> Option<(Reason, String)> {
         let members = |losses: &[Loss]| {
             let each = losses.iter().map(|loss| loss.describe(namespace));
             each.collect::<Vec<_>>().join("; ")
@@ -106,14 +106,14 @@ impl Datastore {
         match self {
             Self::New | Self::Whole { .. } => None,
             Self::MembersLost(losses) => Some((
-                "MemberLost",
+                Reason::MemberLost,
                 format!(
                     "{}. The other members have the data and go on; restore that volume, because the loss of one more member stops the control plane",
                     members(losses)
                 ),
             )),
             Self::QuorumLost(losses) => Some((
-                "QuorumLost",
+                Reason::QuorumLost,
                 format!(
                     "{}. The remaining member has the data, but is no quorum; nothing is replaced until the volumes are restored",
                     members(losses)
@@ -127,7 +127,7 @@ impl Datastore {
                     None => "wait for etcd's StatefulSet to create the claim".to_owned(),
                 };
                 Some((
-                    "DatastoreLost",
+                    Reason::DatastoreLost,
                     format!(
                         "{}. The API servers are stopped, and etcd does not start on an empty volume: {next}",
                         members(losses)
@@ -135,7 +135,7 @@ impl Datastore {
                 ))
             }
             Self::Gone { token } => Some((
-                "DatastoreLost",
+                Reason::DatastoreLost,
                 format!(
                     "the datastore was in use and is gone: there is neither etcd's StatefulSet nor a volume claim of it. The API servers are stopped: restore the claims, or set the annotation {ACCEPT_DATASTORE_ANNOTATION} to {token} to start with an empty datastore, without any object of the workload cluster"
                 ),
@@ -271,10 +271,10 @@ pub(crate) fn remember(ncp: &NestedControlPlane, names: &Names, observed: &Obser
 }
 
 /// What the condition `DatastoreHealthy` says of what was observed.
-pub(crate) fn health(ncp: &NestedControlPlane, names: &Names, observed: &Observed) -> Verdict {
+pub(crate) fn health(ncp: &NestedControlPlane, names: &Names, observed: &Observed) -> ConditionUpdate {
     let replicas = replicas(&ncp.spec);
-    let new = |holds: bool, reason: &'static str, message: String| {
-        Verdict::new(condition::DATASTORE_HEALTHY, holds, reason, message)
+    let new = |holds: bool, reason: Reason, message: String| {
+        ConditionUpdate::new(condition::DATASTORE_HEALTHY, holds, reason, message)
     };
     let (datastore, _) = assess(ncp, names, observed);
     if let Some((reason, message)) = datastore.fault(&ncp.namespace().unwrap_or_default()) {
@@ -291,13 +291,13 @@ pub(crate) fn health(ncp: &NestedControlPlane, names: &Names, observed: &Observe
         .filter(|member| !serves(member))
         .collect();
     if missing.is_empty() {
-        return new(true, "Healthy", String::new());
+        return new(true, Reason::Healthy, String::new());
     }
     let mut message = format!("waiting for {} to be ready", missing.join(", "));
     if let Some(cause) = health::diagnose_etcd(observed) {
         message = format!("{message}: {}", cause.message);
     }
-    new(false, "MemberNotReady", message)
+    new(false, Reason::MemberNotReady, message)
 }
 
 /// Number of etcd's members.

@@ -113,7 +113,7 @@ fn a_rollout_that_cannot_finish_tells_the_cause_while_what_serves_is_available()
     let moving = told(&served(), Some(&Observed::default()), &outcome);
     assert_eq!(
         of(&moving, "RollingOut").message,
-        "pods of an older spec are being replaced"
+        "Replacing pods that run an outdated spec"
     );
 }
 
@@ -228,5 +228,5 @@ fn components_are_healthy_only_when_both_deployments_serve() {
     }
     let mut failing = with(controllers(0));
     failing.controllers_pods = crashing().api_server_pods;
-    assert_eq!(healthy(&failing, 2), (no, "ContainerFails".to_owned(), yes));
+    assert_eq!(healthy(&failing, 2), (no, "CrashLoopBackOff".to_owned(), yes));
 }

@@ -42,7 +42,7 @@ fn an_answer_without_an_end_costs_nobody_memory_and_no_other_tenant_its_service(
         let (manager, tenant) = answering(world, Manner::Endless).await;
         let before = manager.most_memory();
         let _kubelet = Kubelet::start(world);
-        let told = says(world, "tenant", "TenantNotPrepared").await;
+        let told = says(world, "tenant", "WorkloadClusterNotPrepared").await;
         assert!(told.message.contains("longer than 4 MiB"), "{told:?}");
         named(world, "fresh").await;
         world
@@ -61,7 +61,7 @@ fn the_words_of_an_error_are_bounded_and_cannot_paint_a_terminal() {
     run(async |world| {
         let (manager, tenant) = answering(world, Manner::Wordy(40_000)).await;
         let _kubelet = Kubelet::start(world);
-        let told = says(world, "tenant", "TenantNotPrepared").await;
+        let told = says(world, "tenant", "WorkloadClusterNotPrepared").await;
         assert!(told.message.len() < 2048, "{} bytes", told.message.len());
         assert!(!told.message.chars().any(char::is_control), "{told:?}");
         assert!(told.message.contains("words words"), "{told:?}");
@@ -78,7 +78,7 @@ fn the_words_of_an_error_are_bounded_and_cannot_paint_a_terminal() {
 fn silent_tenants_in_every_slot_do_not_keep_a_new_one_from_its_service() {
     run(async |world| {
         let mut args = Options::default().args;
-        args.push("--max-starting=100".into());
+        args.push("--max-concurrent-starts=100".into());
         let options = Options {
             args,
             ..Options::default()
@@ -94,7 +94,7 @@ fn silent_tenants_in_every_slot_do_not_keep_a_new_one_from_its_service() {
             tenants.push(tenant);
         }
         let _kubelet = Kubelet::start(world);
-        says(world, "silent-0", "TenantNotPrepared").await;
+        says(world, "silent-0", "WorkloadClusterNotPrepared").await;
         named(world, "fresh").await;
         world
             .wait_for::<Service>("fresh-apiserver", "to be made", |_| true)

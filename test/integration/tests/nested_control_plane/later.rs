@@ -124,7 +124,7 @@ fn an_image_that_does_not_exist_is_told_by_name_and_heals_when_it_can_be_pulled(
             "name": "kube-apiserver", "image": image, "imageID": "", "ready": false, "restartCount": 0, "state": waiting,
         }]});
         let words = ["kube-apiserver", image, "cannot be pulled", "correct its name"];
-        api_server_told_and_healed(world, status, "ImageNotPulled", &words).await;
+        api_server_told_and_healed(world, status, "ImagePullFailed", &words).await;
     });
 }
 
@@ -139,7 +139,7 @@ fn an_api_server_that_refuses_its_flags_is_told_in_its_own_words_and_heals_when_
             "lastState": ended,
         }]});
         let words = ["kube-apiserver", "ends with code 1", why];
-        api_server_told_and_healed(world, status, "ContainerFails", &words).await;
+        api_server_told_and_healed(world, status, "CrashLoopBackOff", &words).await;
     });
 }
 

@@ -1,11 +1,11 @@
-//! Who may start: a bound on control planes that start at the same time, because many at once
+//! Who may start: a limit on the control planes that start at the same time, because many at once
 //! start each of them late. It is told from the objects, so that another manager keeps it.
 
 use super::validate::initialized;
 use capn_api::{
-    ConditionStatus, NestedControlPlane,
+    ConditionStatus, NestedControlPlane, Reason,
     condition::{find, is_true},
-    nested_control_plane::{NestedControlPlaneStatus, condition, reason},
+    nested_control_plane::{NestedControlPlaneStatus, condition},
 };
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -14,19 +14,19 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// One that has not become available by then no longer counts: it waits for a person, not for a
+/// One that has not become available by then no longer counts: it waits for a user, not for a
 /// processor.
-const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
+const START_TIMEOUT: SignedDuration = SignedDuration::from_secs(60);
 
-/// Hands out turns.
+/// Hands out start slots.
 #[derive(Debug)]
-pub(crate) struct Turns {
+pub(crate) struct StartLimiter {
     most: usize,
     /// What this process has done and what may not have come back to it as status yet.
     done: Mutex<Done>,
 }
 
-/// Turns by the UID of those who had them.
+/// StartLimiter by the UID of those who had them.
 #[derive(Debug, Default)]
 struct Done {
     /// When they were given.
@@ -35,7 +35,7 @@ struct Done {
     over: HashSet<String>,
 }
 
-impl Turns {
+impl StartLimiter {
     /// At most so many at the same time; 0 is no bound.
     pub(crate) fn new(most: u32) -> Self {
         Self {
@@ -52,7 +52,7 @@ impl Turns {
         now: Timestamp,
     ) -> bool {
         let mut done = self.done();
-        // One that was given a turn may not have its own status back yet.
+        // One that was given a start slot may not have its own status back yet.
         let given = ncp.uid().is_some_and(|uid| done.given.contains_key(&uid));
         waits(ncp) && !given && !self.free(&mut done, ncp, all, now)
     }
@@ -80,9 +80,14 @@ impl Turns {
         waiting
     }
 
-    /// Gives a turn to this one, if there is one. The oldest that wait come first.
-    pub(crate) fn take(&self, ncp: &NestedControlPlane, all: &[Arc<NestedControlPlane>], now: Timestamp) -> bool {
-        // Held until the turn is given: passes over many objects run side by side.
+    /// Gives a start slot to this one, if there is one. The oldest that wait come first.
+    pub(crate) fn try_acquire(
+        &self,
+        ncp: &NestedControlPlane,
+        all: &[Arc<NestedControlPlane>],
+        now: Timestamp,
+    ) -> bool {
+        // Held until the slot is given: passes over many objects run side by side.
         let mut done = self.done();
         let free = self.free(&mut done, ncp, all, now);
         if free && let Some(uid) = ncp.uid() {
@@ -109,13 +114,13 @@ impl Turns {
         busy + before_us < self.most
     }
 
-    /// Takes a turn back from one that does not start: it failed, or waits for a person.
-    pub(crate) fn settle(&self, ncp: &NestedControlPlane, status: &NestedControlPlaneStatus) {
+    /// Takes a start slot back from one that does not start: it failed, or waits for a user.
+    pub(crate) fn release_if_settled(&self, ncp: &NestedControlPlane, status: &NestedControlPlaneStatus) {
         if self.most == 0 {
             return;
         }
         let starts = find(&status.conditions, condition::AVAILABLE)
-            .is_some_and(|available| available.reason == reason::STARTING);
+            .is_some_and(|available| available.reason == Reason::Starting);
         let (mut done, uid) = (self.done(), ncp.uid().unwrap_or_default());
         if starts {
             done.over.remove(&uid);
@@ -131,26 +136,26 @@ impl Done {
     fn forget_old(&mut self, all: &[Arc<NestedControlPlane>], now: Timestamp) {
         let object = |uid: &String| all.iter().find(|other| other.uid().as_ref() == Some(uid));
         self.given.retain(|uid, at| {
-            object(uid).is_some_and(|object| !initialized(object)) && now.duration_since(*at) < PATIENCE
+            object(uid).is_some_and(|object| !initialized(object)) && now.duration_since(*at) < START_TIMEOUT
         });
         self.over
             .retain(|uid| object(uid).is_some_and(|object| started_lately(object, now)));
     }
 
-    /// Whether this one has a turn.
+    /// Whether this one has a start slot.
     fn starts(&self, ncp: &NestedControlPlane, now: Timestamp) -> bool {
         let uid = ncp.uid().unwrap_or_default();
         self.given.contains_key(&uid) || (started_lately(ncp, now) && !self.over.contains(&uid))
     }
 }
 
-/// Whether this one was told to wait for its turn, and would take it.
+/// Whether this one was told to wait for its start slot, and would take it.
 fn waits(ncp: &NestedControlPlane) -> bool {
     let paused = ncp
         .status
         .as_ref()
         .is_some_and(|status| is_true(&status.conditions, condition::PAUSED));
-    available(ncp).is_some_and(|c| c.reason == reason::WAITING_FOR_TURN)
+    available(ncp).is_some_and(|c| c.reason == Reason::WaitingForStartSlot)
         && ncp.metadata.deletion_timestamp.is_none()
         && !paused
 }
@@ -158,8 +163,8 @@ fn waits(ncp: &NestedControlPlane) -> bool {
 fn started_lately(ncp: &NestedControlPlane, now: Timestamp) -> bool {
     !initialized(ncp)
         && available(ncp).is_some_and(|c| {
-            c.reason == reason::STARTING
-                && now.duration_since(started_at(ncp).unwrap_or(c.last_transition_time.0)) < PATIENCE
+            c.reason == Reason::Starting
+                && now.duration_since(started_at(ncp).unwrap_or(c.last_transition_time.0)) < START_TIMEOUT
         })
 }
 
@@ -210,36 +215,39 @@ mod tests {
 
     #[test]
     fn no_more_start_than_may_and_the_oldest_come_first() {
-        let turns = Turns::new(2);
+        let limiter = StartLimiter::new(2);
         let all = [
-            made(1, reason::STARTING),
-            made(4, reason::WAITING_FOR_TURN),
-            made(3, reason::WAITING_FOR_TURN),
-            made(2, reason::WAITING_FOR_TURN),
+            made(1, Reason::Starting.as_str()),
+            made(4, Reason::WaitingForStartSlot.as_str()),
+            made(3, Reason::WaitingForStartSlot.as_str()),
+            made(2, Reason::WaitingForStartSlot.as_str()),
         ];
-        assert!(turns.still_waits(&all[1], &all, now()));
-        assert!(!turns.take(&all[2], &all, now()));
-        assert!(turns.take(&all[3], &all, now()));
-        assert!(!turns.take(&all[2], &all, now()), "one starts and one has its turn");
-        let next = |turns: &Turns| {
-            turns
+        assert!(limiter.still_waits(&all[1], &all, now()));
+        assert!(!limiter.try_acquire(&all[2], &all, now()));
+        assert!(limiter.try_acquire(&all[3], &all, now()));
+        assert!(
+            !limiter.try_acquire(&all[2], &all, now()),
+            "one starts and one has its start slot"
+        );
+        let next = |limiter: &StartLimiter| {
+            limiter
                 .next(&all, &all[0], now())
                 .iter()
                 .map(|ncp| ncp.name_any())
                 .collect::<Vec<_>>()
         };
-        assert!(next(&turns).is_empty(), "nobody is asked in vain");
-        assert_eq!(next(&Turns::new(3)), ["t2", "t3"]);
+        assert!(next(&limiter).is_empty(), "nobody is asked in vain");
+        assert_eq!(next(&StartLimiter::new(3)), ["t2", "t3"]);
     }
 
     #[test]
     fn no_more_start_than_may_when_they_ask_at_once() {
         let all: Vec<_> = (1..9).map(|minute| made(minute, "")).collect();
         for _ in 0..200 {
-            let (turns, start) = (Turns::new(1), Barrier::new(all.len()));
+            let (limiter, start) = (StartLimiter::new(1), Barrier::new(all.len()));
             let ask = |ncp| {
                 start.wait();
-                turns.take(ncp, &all, now())
+                limiter.try_acquire(ncp, &all, now())
             };
             let taken = std::thread::scope(|scope| {
                 let asked: Vec<_> = all.iter().map(|ncp| scope.spawn(|| ask(ncp))).collect();
@@ -255,60 +263,69 @@ mod tests {
 
     #[test]
     fn one_that_waits_for_a_person_gives_its_turn_back() {
-        let turns = Turns::new(1);
+        let limiter = StartLimiter::new(1);
         let all = [made(1, ""), made(2, "")];
-        assert!(turns.take(&all[0], &all, now()));
-        assert!(!turns.take(&all[1], &all, now()));
-        let starts = serde_json::from_value(status(reason::STARTING)).unwrap();
-        turns.settle(&all[0], &starts);
-        assert!(!turns.take(&all[1], &all, now()));
-        let fails = serde_json::from_value(status("ImageNotPulled")).unwrap();
-        turns.settle(&all[0], &fails);
-        assert!(turns.take(&all[1], &all, now()));
+        assert!(limiter.try_acquire(&all[0], &all, now()));
+        assert!(!limiter.try_acquire(&all[1], &all, now()));
+        let starts = serde_json::from_value(status(Reason::Starting.as_str())).unwrap();
+        limiter.release_if_settled(&all[0], &starts);
+        assert!(!limiter.try_acquire(&all[1], &all, now()));
+        let fails = serde_json::from_value(status("ImagePullFailed")).unwrap();
+        limiter.release_if_settled(&all[0], &fails);
+        assert!(limiter.try_acquire(&all[1], &all, now()));
     }
 
     #[test]
     fn a_turn_that_is_over_is_free_before_the_status_has_come_back() {
-        let turns = Turns::new(1);
-        let all = [made(1, reason::STARTING), made(2, reason::WAITING_FOR_TURN)];
-        assert!(turns.next(&all, &all[0], now()).is_empty());
-        let available: NestedControlPlaneStatus = serde_json::from_value(status(reason::AVAILABLE)).unwrap();
-        turns.settle(&all[0], &available);
+        let limiter = StartLimiter::new(1);
+        let all = [
+            made(1, Reason::Starting.as_str()),
+            made(2, Reason::WaitingForStartSlot.as_str()),
+        ];
+        assert!(limiter.next(&all, &all[0], now()).is_empty());
+        let available: NestedControlPlaneStatus = serde_json::from_value(status(Reason::Available.as_str())).unwrap();
+        limiter.release_if_settled(&all[0], &available);
         let mut changed = all[0].as_ref().clone();
         changed.status = Some(available);
         for changed in [all[0].as_ref(), &changed] {
-            assert_eq!(turns.next(&all, changed, now()).len(), 1);
-            assert!(!turns.still_waits(&all[1], &all, now()));
+            assert_eq!(limiter.next(&all, changed, now()).len(), 1);
+            assert!(!limiter.still_waits(&all[1], &all, now()));
         }
-        assert!(turns.take(&all[1], &all, now()));
-        assert!(turns.next(&all, &all[0], now()).is_empty(), "it has its turn already");
+        assert!(limiter.try_acquire(&all[1], &all, now()));
+        assert!(
+            limiter.next(&all, &all[0], now()).is_empty(),
+            "it has its start slot already"
+        );
     }
 
     #[test]
     fn one_that_is_paused_holds_up_nobody() {
-        let turns = Turns::new(1);
-        let mut paused = made(1, reason::WAITING_FOR_TURN).as_ref().clone();
+        let limiter = StartLimiter::new(1);
+        let mut paused = made(1, Reason::WaitingForStartSlot.as_str()).as_ref().clone();
         paused.status.as_mut().unwrap().conditions.push(
             serde_json::from_value(json!({"type": "Paused", "status": "True", "reason": "Paused", "message": ""}))
                 .unwrap(),
         );
-        let all = [Arc::new(paused), made(2, reason::WAITING_FOR_TURN)];
-        assert_eq!(turns.next(&all, &all[0], now())[0].name_any(), "t2");
-        assert!(turns.take(&all[1], &all, now()));
+        let all = [Arc::new(paused), made(2, Reason::WaitingForStartSlot.as_str())];
+        assert_eq!(limiter.next(&all, &all[0], now())[0].name_any(), "t2");
+        assert!(limiter.try_acquire(&all[1], &all, now()));
     }
 
     #[test]
     fn one_that_starts_for_too_long_no_longer_counts() {
-        let turns = Turns::new(1);
-        let all = [made(1, reason::STARTING), made(2, reason::WAITING_FOR_TURN)];
-        assert!(!turns.take(&all[1], &all, now()));
-        assert!(turns.take(&all[1], &all, now() + PATIENCE));
+        let limiter = StartLimiter::new(1);
+        let all = [
+            made(1, Reason::Starting.as_str()),
+            made(2, Reason::WaitingForStartSlot.as_str()),
+        ];
+        assert!(!limiter.try_acquire(&all[1], &all, now()));
+        assert!(limiter.try_acquire(&all[1], &all, now() + START_TIMEOUT));
     }
 
     #[test]
     fn without_a_bound_nobody_waits() {
-        let turns = Turns::new(0);
-        let all = [made(1, reason::STARTING), made(2, "")];
-        assert!(turns.take(&all[1], &all, now()));
+        let limiter = StartLimiter::new(0);
+        let all = [made(1, Reason::Starting.as_str()), made(2, "")];
+        assert!(limiter.try_acquire(&all[1], &all, now()));
     }
 }
