@@ -28,7 +28,14 @@ pub fn manifest() -> Result<String, SchemaError> {
     ))
 }
 
-fn crds() -> Result<[Value; 2], SchemaError> {
+/// Schema of one kind, as its CRD has it.
+pub fn schema(kind: &str) -> Result<Value, SchemaError> {
+    let all: Value = serde_json::from_str(SCHEMA)?;
+    root(&all["definitions"], &format!("v1.{kind}"))
+}
+
+/// The two CRDs.
+pub fn crds() -> Result<[Value; 2], SchemaError> {
     let all: Value = serde_json::from_str(SCHEMA)?;
     let definitions = &all["definitions"];
     let vm = crd(
@@ -78,8 +85,19 @@ fn crd(kind: &str, short_names: &[&str], schema: Value, status: bool, columns: V
         "schema": {"openAPIV3Schema": schema},
         "additionalPrinterColumns": columns,
     });
+    // Stored as v1; what is unknown there goes when it is read.
+    let mut old = json!({
+        "name": "v1alpha3",
+        "served": true,
+        "storage": false,
+        "deprecated": true,
+        "deprecationWarning": "kubevirt.io/v1alpha3 is now deprecated and will be removed in a future release.",
+        "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+        "additionalPrinterColumns": version["additionalPrinterColumns"],
+    });
     if status {
         version["subresources"] = json!({"status": {}});
+        old["subresources"] = json!({"status": {}});
     }
     json!({
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -90,7 +108,7 @@ fn crd(kind: &str, short_names: &[&str], schema: Value, status: bool, columns: V
             "scope": "Namespaced",
             "names": {"kind": kind, "listKind": format!("{kind}List"), "plural": plural, "singular": singular,
                       "shortNames": short_names, "categories": ["all"]},
-            "versions": [version],
+            "versions": [version, old],
         },
     })
 }

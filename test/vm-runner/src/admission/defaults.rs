@@ -33,10 +33,19 @@ pub fn vm(mut object: Value, uuids: &[String; 2]) -> Value {
         json!("v3"),
     );
     default_at(template, &["spec", "architecture"], json!("amd64"));
-    default_at(template, &["spec", "domain", "machine", "type"], json!("q35"));
+    let machine = machine_type(&template["spec"]);
+    default_at(template, &["spec", "domain", "machine", "type"], json!(machine));
     default_at(template, &["spec", "domain", "firmware", "uuid"], json!(uuids[0]));
     default_at(template, &["spec", "domain", "firmware", "serial"], json!(uuids[1]));
     object
+}
+
+fn machine_type(spec: &Value) -> &'static str {
+    match spec["architecture"].as_str() {
+        Some("arm64") => "virt",
+        Some("s390x") => "s390-ccw-virtio",
+        _ => "q35",
+    }
 }
 
 /// A `VirtualMachineInstance` as it is stored at its creation.
@@ -55,15 +64,23 @@ pub fn vmi(mut object: Value, uuids: &[String; 2], now: &str) -> Value {
     let spec = &mut object["spec"];
     default_at(spec, &["architecture"], json!("amd64"));
     default_at(spec, &["evictionStrategy"], json!("None"));
-    default_at(spec, &["domain", "machine", "type"], json!("q35"));
+    let machine_type = machine_type(spec);
+    default_at(spec, &["domain", "machine", "type"], json!(machine_type));
     default_at(spec, &["domain", "firmware", "uuid"], json!(uuids[0]));
     default_at(spec, &["domain", "firmware", "serial"], json!(uuids[1]));
-    for (key, value) in [("cores", 1), ("sockets", 1), ("threads", 1)] {
-        default_at(spec, &["domain", "cpu", key], json!(value));
+    for key in ["cores", "sockets", "threads"] {
+        default_at(spec, &["domain", "cpu", key], json!(1));
+        if spec["domain"]["cpu"][key] == 0 {
+            spec["domain"]["cpu"][key] = json!(1);
+        }
     }
     default_at(spec, &["domain", "cpu", "model"], json!("host-model"));
     let sockets = machine.domain.cpu.sockets.unwrap_or(1);
-    default_at(spec, &["domain", "cpu", "maxSockets"], json!(sockets * 4));
+    default_at(
+        spec,
+        &["domain", "cpu", "maxSockets"],
+        json!(sockets.max(1).saturating_mul(4)),
+    );
     let guest = machine
         .domain
         .memory
@@ -76,7 +93,7 @@ pub fn vmi(mut object: Value, uuids: &[String; 2], now: &str) -> Value {
             default_at(
                 spec,
                 &["domain", "memory", "maxGuest"],
-                json!(format!("{}Mi", (bytes * 4).div_ceil(1 << 20))),
+                json!(format!("{}Mi", bytes.saturating_mul(4).div_ceil(1 << 20))),
             );
         }
     }
@@ -174,7 +191,7 @@ mod tests {
         let stored = vm(json!({"spec": spec}), &uuids());
         let template = &stored["spec"]["template"];
         assert_eq!(template["spec"]["architecture"], "arm64");
-        assert_eq!(template["spec"]["domain"]["machine"]["type"], "q35");
+        assert_eq!(template["spec"]["domain"]["machine"]["type"], "virt");
         assert_eq!(
             template["spec"]["domain"]["firmware"],
             json!({"uuid": "u-1", "serial": "u-2"})
@@ -188,7 +205,7 @@ mod tests {
 
     #[test]
     fn an_instance_gets_cpu_memory_disks_and_a_network() {
-        let spec = json!({"domain": {"resources": {"requests": {"memory": "1Gi"}}, "devices": {"disks": [{"name": "a", "disk": {"bus": "virtio"}}]}},
+        let spec = json!({"domain": {"cpu": {"cores": 0}, "resources": {"requests": {"memory": "1Gi"}}, "devices": {"disks": [{"name": "a", "disk": {"bus": "virtio"}}]}},
             "volumes": [{"name": "a"}, {"name": "b"}]});
         let stored = vmi(json!({"metadata": {}, "spec": spec}), &uuids(), "now");
         let domain = &stored["spec"]["domain"];

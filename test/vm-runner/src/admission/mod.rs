@@ -5,6 +5,7 @@ pub mod configuration;
 pub mod defaults;
 pub mod eviction;
 pub mod review;
+pub mod schema;
 pub mod validate;
 
 use std::convert::Infallible;
@@ -39,6 +40,29 @@ enum Error {
     Call(#[from] kube::Error),
     #[error("no randomness")]
     Uuid(#[from] std::io::Error),
+}
+
+/// The answer of the webhook that completes a `VirtualMachine`. Pure.
+#[must_use]
+pub fn mutate_vm(object: &Value, uuids: &[String; 2]) -> Answer {
+    schema::refusal(object).unwrap_or_else(|| Answer::Replace(defaults::vm(object.clone(), uuids)))
+}
+
+/// The answer of the webhook that checks a `VirtualMachine`. Pure.
+#[must_use]
+pub fn validate_vm(object: &Value) -> Answer {
+    match deny(validate::vm(object)) {
+        Answer::Allow => Answer::Warn(validate::warnings(object)),
+        denied => denied,
+    }
+}
+
+fn deny(causes: Vec<review::Cause>) -> Answer {
+    if causes.is_empty() {
+        Answer::Allow
+    } else {
+        Answer::Deny(causes)
+    }
 }
 
 /// Serves until the listener fails.
@@ -89,15 +113,8 @@ async fn answer(request: HttpRequest<Incoming>, client: &Client) -> Result<Value
         .map_err(Error::Body)?
         .to_bytes();
     let Review { request } = serde_json::from_slice(&body)?;
-    let deny = |causes: Vec<review::Cause>| {
-        if causes.is_empty() {
-            Answer::Allow
-        } else {
-            Answer::Deny(causes)
-        }
-    };
     let answer = match path.as_str() {
-        "/virtualmachines-mutate" => Answer::Replace(defaults::vm(request.object.clone(), &uuids()?)),
+        "/virtualmachines-mutate" => mutate_vm(&request.object, &uuids()?),
         "/virtualmachineinstances-mutate" if request.operation == "CREATE" => Answer::Replace(defaults::vmi(
             request.object.clone(),
             &uuids()?,
@@ -110,7 +127,7 @@ async fn answer(request: HttpRequest<Incoming>, client: &Client) -> Result<Value
         )),
         // On its way out only finalizers change.
         "/virtualmachines-validate" if request.object["metadata"]["deletionTimestamp"].is_string() => Answer::Allow,
-        "/virtualmachines-validate" => deny(validate::vm(&request.object)),
+        "/virtualmachines-validate" => validate_vm(&request.object),
         "/virtualmachineinstances-validate-create" => deny(validate::vmi(&request.object, &request.user_info.username)),
         "/virtualmachineinstances-validate-update" => deny(validate::vmi_update(&request)),
         "/launcher-eviction-validate" => eviction::answer(client, &request).await?,

@@ -45,12 +45,22 @@ pub struct User {
 pub enum Answer {
     /// Yes.
     Allow,
+    /// Yes, with these warnings.
+    Warn(Vec<String>),
     /// Yes, with this object instead.
     Replace(Value),
     /// No: 422, the causes joined by ", ".
     Deny(Vec<Cause>),
+    /// No: 400, the object cannot be read.
+    Malformed(String),
     /// No: 429.
     TooManyRequests(String),
+}
+
+impl Answer {
+    fn allows(&self) -> bool {
+        matches!(self, Answer::Allow | Answer::Warn(_) | Answer::Replace(_))
+    }
 }
 
 /// One reason for a refusal.
@@ -65,6 +75,12 @@ pub struct Cause {
 }
 
 impl Cause {
+    /// An invalid value: what is wrong with this field.
+    #[must_use]
+    pub fn at(field: &str, what: &str) -> Cause {
+        Cause::invalid(field, format!("{field} {what}"))
+    }
+
     /// An invalid value.
     #[must_use]
     pub fn invalid(field: &str, message: String) -> Cause {
@@ -79,9 +95,10 @@ impl Cause {
 /// The answer as the API server reads it.
 #[must_use]
 pub fn response(request: &Request, answer: &Answer) -> Value {
-    let mut response = json!({"uid": request.uid, "allowed": matches!(answer, Answer::Allow | Answer::Replace(_))});
+    let mut response = json!({"uid": request.uid, "allowed": answer.allows()});
     match answer {
         Answer::Allow => {}
+        Answer::Warn(warnings) => response["warnings"] = json!(warnings),
         Answer::Replace(object) => {
             let operations: Vec<Value> = ["metadata", "spec", "status"]
                 .iter()
@@ -97,19 +114,25 @@ pub fn response(request: &Request, answer: &Answer) -> Value {
             }
         }
         Answer::Deny(causes) => {
-            let message = causes
-                .iter()
-                .map(|cause| cause.message.as_str())
-                .collect::<Vec<_>>()
-                .join(", ");
+            let message = message(causes);
             response["status"] =
                 json!({"code": 422, "reason": "Invalid", "message": message, "details": {"causes": causes}});
+        }
+        Answer::Malformed(message) => {
+            response["status"] = json!({"code": 400, "reason": "BadRequest", "message": message});
         }
         Answer::TooManyRequests(message) => {
             response["status"] = json!({"code": 429, "reason": "TooManyRequests", "message": message});
         }
     }
     json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})
+}
+
+/// The causes in one sentence, as KubeVirt joins them.
+#[must_use]
+pub fn message(causes: &[Cause]) -> String {
+    let messages: Vec<&str> = causes.iter().map(|cause| cause.message.as_str()).collect();
+    messages.join(", ")
 }
 
 /// Base64 with padding.
