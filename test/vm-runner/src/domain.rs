@@ -96,6 +96,8 @@ pub enum Source {
     },
     /// disk.img on a claim.
     Claim,
+    /// The same, not written to.
+    EphemeralClaim,
 }
 
 /// Form of a cloud-init ISO.

@@ -6,6 +6,7 @@ mod clock;
 mod conditions;
 mod crd;
 mod domain;
+mod events;
 mod launch;
 mod machine;
 mod quantity;

@@ -43,26 +43,7 @@ async fn one(domain: &Domain, disk: &Disk) -> Result<File, LaunchError> {
     };
     match &disk.source {
         Source::ContainerDisk { path } => {
-            let backing = container_disk(&disk.name, path.as_deref())?;
-            let info = run("qemu-img", &["info", "--output=json", &backing.display().to_string()]).await?;
-            let info: Info = serde_json::from_slice(&info)
-                .map_err(|source| LaunchError::Json("qemu-img's answer".into(), source))?;
-            let (backing, target) = (backing.display().to_string(), overlay.display().to_string());
-            run(
-                "qemu-img",
-                &[
-                    "create",
-                    "-q",
-                    "-f",
-                    "qcow2",
-                    "-b",
-                    &backing,
-                    "-F",
-                    &info.format,
-                    &target,
-                ],
-            )
-            .await?;
+            put_overlay(&container_disk(&disk.name, path.as_deref())?, &overlay).await?;
             Ok(qcow2(overlay))
         }
         Source::CloudInit { .. } => {
@@ -89,7 +70,32 @@ async fn one(domain: &Domain, disk: &Disk) -> Result<File, LaunchError> {
             Ok(qcow2(overlay))
         }
         Source::Claim => claim(&disk.name).await,
+        Source::EphemeralClaim => {
+            put_overlay(&claim(&disk.name).await?.path, &overlay).await?;
+            Ok(qcow2(overlay))
+        }
     }
+}
+
+/// A file that takes what is written to a disk instead of the disk.
+async fn put_overlay(backing: &Path, overlay: &Path) -> Result<(), LaunchError> {
+    let (backing, target) = (backing.display().to_string(), overlay.display().to_string());
+    let info = run("qemu-img", &["info", "--output=json", &backing]).await?;
+    let info: Info =
+        serde_json::from_slice(&info).map_err(|source| LaunchError::Json("qemu-img's answer".into(), source))?;
+    let arguments = [
+        "create",
+        "-q",
+        "-f",
+        "qcow2",
+        "-b",
+        &backing,
+        "-F",
+        &info.format,
+        &target,
+    ];
+    run("qemu-img", &arguments).await?;
+    Ok(())
 }
 
 /// disk.img, made as large as the claim's file system has room when it is not there.

@@ -9,10 +9,15 @@ use crate::api::{
     CONTROLLER_FINALIZER, FOREGROUND_FINALIZER, GENERATION_ANNOTATION, VirtualMachine, VirtualMachineInstance,
     VirtualMachineInstanceSpec,
 };
+use crate::vm::instance_type;
+use crate::vm::status::Failure;
 
-/// Same name; labels and annotations only from the template.
-#[must_use]
-pub fn instance(vm: &VirtualMachine) -> VirtualMachineInstance {
+/// Same name; labels and annotations only from the template. Or why there is none.
+pub fn instance(vm: &VirtualMachine) -> Result<VirtualMachineInstance, Failure> {
+    let vm = &instance_type::expand(vm)?;
+    if !vm.spec.data_volume_templates.is_empty() {
+        return Err(Failure::no_data_volumes());
+    }
     let template = vm.spec.template.metadata.clone().unwrap_or_default();
     let mut annotations: BTreeMap<String, String> = template.annotations.unwrap_or_default();
     annotations.insert(
@@ -34,7 +39,7 @@ pub fn instance(vm: &VirtualMachine) -> VirtualMachineInstance {
         owner_references: vm.controller_owner_ref(&()).map(|owner| vec![owner]),
         ..ObjectMeta::default()
     };
-    vmi
+    Ok(vmi)
 }
 
 #[cfg(test)]
@@ -50,7 +55,7 @@ mod tests {
             "metadata": {"name": "a", "namespace": "n", "uid": "u", "generation": 2, "labels": {"own": "1"}},
             "spec": {"template": {"metadata": {"labels": {"from": "template"}}, "spec": {"domain": {"x": 1}}}}}))
             .unwrap();
-        let vmi = instance(&vm);
+        let vmi = instance(&vm).unwrap();
         assert_eq!(
             vmi.metadata.labels.unwrap().into_iter().collect::<Vec<_>>(),
             [("from".to_owned(), "template".to_owned())]

@@ -1,6 +1,7 @@
 //! `VirtualMachine` → `VirtualMachineInstance`: observe, decide, apply, status.
 
 pub mod build;
+pub mod instance_type;
 pub mod status;
 pub mod strategy;
 
@@ -16,13 +17,15 @@ use serde_json::{Value, json};
 
 use crate::api::{CONTROLLER_FINALIZER, VirtualMachine, VirtualMachineInstance, VirtualMachineStatus};
 use crate::clock;
+use crate::events::{Events, Told};
 use crate::retry::Attempts;
-use crate::vm::status::Facts;
+use crate::vm::status::{Facts, Failure};
 use crate::vm::strategy::{Step, Strategy};
 
 /// What every pass needs.
 pub struct Context {
     client: Client,
+    events: Events,
     attempts: Attempts<VirtualMachine>,
 }
 
@@ -49,6 +52,7 @@ pub async fn run(client: Client, shutdown: impl Future<Output = ()> + Send + Syn
     let config = watcher::Config::default();
     let context = Arc::new(Context {
         client: client.clone(),
+        events: Events::new(client.clone()),
         attempts: Attempts::default(),
     });
     Controller::new(Api::<VirtualMachine>::all(client.clone()), config.clone())
@@ -61,7 +65,7 @@ pub async fn run(client: Client, shutdown: impl Future<Output = ()> + Send + Syn
 }
 
 async fn reconcile(vm: Arc<VirtualMachine>, context: Arc<Context>) -> Result<Action, Error> {
-    let action = pass(&vm, &context.client).await?;
+    let action = pass(&vm, &context).await?;
     context.attempts.forget(&vm);
     Ok(action)
 }
@@ -79,7 +83,8 @@ fn on_error(vm: Arc<VirtualMachine>, error: &Error, context: Arc<Context>) -> Ac
     Action::requeue(again)
 }
 
-async fn pass(vm: &VirtualMachine, client: &Client) -> Result<Action, Error> {
+async fn pass(vm: &VirtualMachine, context: &Context) -> Result<Action, Error> {
+    let client = &context.client;
     let namespace = vm.namespace().unwrap_or_default();
     let vms: Api<VirtualMachine> = Api::namespaced(client.clone(), &namespace);
     let vmis: Api<VirtualMachineInstance> = Api::namespaced(client.clone(), &namespace);
@@ -125,15 +130,21 @@ async fn pass(vm: &VirtualMachine, client: &Client) -> Result<Action, Error> {
     let mut failure = None;
     let mut again = None;
     match step {
-        Step::Start if !vm.spec.data_volume_templates.is_empty() => {
-            failure = Some("failed to create DataVolume: the server could not find the requested resource".into());
-        }
-        Step::Start => match vmis.create(&PostParams::default(), &build::instance(vm)).await {
-            Ok(created) => vmi = Some(created),
-            Err(kube::Error::Api(refused)) if refused.code != 409 && (400..500).contains(&refused.code) => {
-                failure = Some(refused.message.clone())
-            }
-            Err(source) => return Err(call("create the instance")(source)),
+        Step::Start => match build::instance(vm) {
+            Err(why) => failure = Some(why),
+            Ok(instance) => match vmis.create(&PostParams::default(), &instance).await {
+                Ok(created) => {
+                    context
+                        .events
+                        .tell(vm, &Told::instance_created(&created.name_any()))
+                        .await;
+                    vmi = Some(created);
+                }
+                Err(kube::Error::Api(refused)) if refused.code != 409 && (400..500).contains(&refused.code) => {
+                    failure = Some(Failure::refused(&refused.message));
+                }
+                Err(source) => return Err(call("create the instance")(source)),
+            },
         },
         Step::Wait(wait) => again = Some(wait),
         Step::Stop | Step::Rest => {}
@@ -141,6 +152,10 @@ async fn pass(vm: &VirtualMachine, client: &Client) -> Result<Action, Error> {
 
     // Status, before a deletion: what it remembers (a queued start) must outlive the instance.
     let refused = failure.is_some();
+    if let Some(failure) = &failure {
+        let told = Told::instance_failed(failure.reason, &failure.message);
+        context.events.tell(vm, &told).await;
+    }
     let after = status::status(
         &Facts {
             vm,
@@ -154,6 +169,7 @@ async fn pass(vm: &VirtualMachine, client: &Client) -> Result<Action, Error> {
     write(&vms, vm, &before, &after).await?;
     if let (Step::Stop, Some(vmi)) = (step, &vmi) {
         delete(&vmis, vmi).await?;
+        context.events.tell(vm, &Told::instance_deleted(&vmi.name_any())).await;
     }
     match (refused, again) {
         (true, _) => Err(Error::Refused),

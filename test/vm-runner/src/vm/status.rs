@@ -8,6 +8,9 @@ use crate::api::{
 use crate::conditions;
 use crate::vm::strategy::{Strategy, phase};
 
+/// Conditions that a machine has of its own.
+const KEPT: [&str; 3] = ["Ready", "Failure", "RestartRequired"];
+
 /// What is told of one pass.
 pub struct Facts<'a> {
     /// The machine.
@@ -17,9 +20,59 @@ pub struct Facts<'a> {
     /// Its instance.
     pub vmi: Option<&'a VirtualMachineInstance>,
     /// Why an instance could not be made.
-    pub failure: Option<String>,
+    pub failure: Option<Failure>,
     /// The clock.
     pub now: Timestamp,
+}
+
+/// What condition Failure says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Word for programs.
+    pub reason: &'static str,
+    /// Sentence for people.
+    pub message: String,
+}
+
+impl Failure {
+    /// The API server or a webhook refused the instance.
+    #[must_use]
+    pub fn refused(message: &str) -> Failure {
+        Failure {
+            reason: "FailedCreate",
+            message: format!("Failure while starting VMI: {message}"),
+        }
+    }
+
+    /// As KubeVirt without CDI, which this stand-in has not.
+    #[must_use]
+    pub fn no_data_volumes() -> Failure {
+        let missing = "the server could not find the requested resource (post datavolumes.cdi.kubevirt.io)";
+        Failure {
+            reason: "FailedCreate",
+            message: format!("Error encountered while creating DataVolumes: failed to create DataVolume: {missing}"),
+        }
+    }
+
+    /// The instance type is not there.
+    #[must_use]
+    pub fn no_instance_type(message: String) -> Failure {
+        Failure {
+            reason: "FailedFindInstancetype",
+            message,
+        }
+    }
+
+    /// A strategy for updates of volumes that there is not: told while the instance runs.
+    fn unknown_volumes_update(vm: &VirtualMachine) -> Option<Failure> {
+        let strategy = vm.spec.rest.get("updateVolumesStrategy")?.as_str()?;
+        (!["", "Replacement", "Migration"].contains(&strategy)).then(|| Failure {
+            reason: "VolumesUpdateError",
+            message: format!(
+                "error encountered while handling volumes update requests: updateVolumes strategy not recognized: {strategy}"
+            ),
+        })
+    }
 }
 
 /// Fills in a status that the strategy has already noted its requests in.
@@ -44,28 +97,23 @@ pub fn status(facts: &Facts<'_>, mut status: VirtualMachineStatus) -> VirtualMac
         } else {
             conditions::remove(&mut status.conditions, "RestartRequired");
         }
-        for condition in vmi.status.iter().flat_map(|status| &status.conditions) {
+        let own = vmi.status.as_ref().map(|status| status.conditions.as_slice());
+        let own = own.unwrap_or_default();
+        for condition in own {
             copy(&mut status.conditions, condition);
         }
-        let synchronized = vmi
-            .status
-            .as_ref()
-            .and_then(|s| conditions::find(&s.conditions, "Synchronized"));
-        if synchronized.is_none() {
-            conditions::remove(&mut status.conditions, "Synchronized");
-        }
+        // What the instance no longer says.
+        status
+            .conditions
+            .retain(|old| KEPT.contains(&old.type_.as_str()) || conditions::find(own, &old.type_).is_some());
     } else {
         let ready = conditions::explained("Ready", false, "VMINotExists", "VMI does not exist");
         conditions::set(&mut status.conditions, ready, now);
     }
-    match &facts.failure {
-        Some(message) => {
-            let failed = conditions::explained(
-                "Failure",
-                true,
-                "FailedCreate",
-                &format!("Failure while starting VMI: {message}"),
-            );
+    let update = facts.vmi.and_then(|_| Failure::unknown_volumes_update(facts.vm));
+    match facts.failure.as_ref().or(update.as_ref()) {
+        Some(failure) => {
+            let failed = conditions::explained("Failure", true, failure.reason, &failure.message);
             conditions::set(&mut status.conditions, failed, now);
         }
         None if facts.vmi.is_some() => conditions::remove(&mut status.conditions, "Failure"),
@@ -283,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_refused_instance_is_a_failure_in_words() {
-        let failure = Some("no memory requested".to_owned());
+        let failure = Some(Failure::refused("no memory requested"));
         let facts = Facts {
             vm: &vm(),
             strategy: Some(Strategy::Always),

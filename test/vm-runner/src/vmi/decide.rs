@@ -153,11 +153,9 @@ fn scheduled_interfaces(machine: &Machine, before: &[InterfaceStatus]) -> Vec<In
         ..InterfaceStatus::default()
     };
     machine
-        .domain
-        .devices
-        .interfaces
-        .iter()
+        .pod_interface()
         .map(|i| interface(&i.name))
+        .into_iter()
         .collect()
 }
 
@@ -176,41 +174,26 @@ fn running_interfaces(facts: &Facts<'_>, before: &[InterfaceStatus]) -> Vec<Inte
         queue_count: Some(facts.machine.queues()),
         link_state: Some("up".into()),
     };
-    facts
-        .machine
-        .domain
-        .devices
-        .interfaces
-        .iter()
-        .map(|i| interface(&i.name))
-        .collect()
+    let interfaces = facts.machine.pod_interface();
+    interfaces.map(|i| interface(&i.name)).into_iter().collect()
 }
 
 fn volumes(machine: &Machine) -> Vec<VolumeStatus> {
     let mut letters: std::collections::BTreeMap<&str, u8> = std::collections::BTreeMap::new();
     let mut all = Vec::new();
     for disk in &machine.domain.devices.disks {
-        let bus = disk
-            .disk
-            .as_ref()
-            .or(disk.cdrom.as_ref())
-            .and_then(|target| target.bus.as_deref())
-            .unwrap_or("sata");
-        let prefix = if bus == "virtio" { "vd" } else { "sd" };
+        let prefix = if disk.bus() == "virtio" { "vd" } else { "sd" };
         let letter = letters.entry(prefix).or_insert(b'a');
         let target = format!("{prefix}{}", char::from(*letter));
         *letter += 1;
         let claim = machine
             .volumes
             .iter()
-            .find(|volume: &&Volume| volume.name == disk.name)
-            .and_then(|v| v.persistent_volume_claim.as_ref());
+            .find(|volume| volume.name == disk.name)
+            .and_then(Volume::claim);
         let mut rest = serde_json::Map::new();
         if let Some(claim) = claim {
-            rest.insert(
-                "persistentVolumeClaimInfo".into(),
-                json!({"claimName": claim.claim_name}),
-            );
+            rest.insert("persistentVolumeClaimInfo".into(), json!({"claimName": claim}));
         }
         all.push(VolumeStatus {
             name: disk.name.clone(),
@@ -226,21 +209,19 @@ fn all_conditions(status: &mut VirtualMachineInstanceStatus, facts: &Facts<'_>, 
     let now = facts.now;
     let conditions = &mut status.conditions;
     set(conditions, ready(facts.launcher, phase), now);
-    match facts.launcher.and_then(|launcher| launcher.unschedulable.as_ref()) {
-        Some(message) => set(
-            conditions,
-            explained("PodScheduled", false, "Unschedulable", message),
-            now,
-        ),
-        None => remove(conditions, "PodScheduled"),
-    }
-    match facts
-        .launcher
-        .and_then(|launcher| launcher.image_trouble.as_ref())
-        .filter(|_| phase == Phase::Scheduling)
-    {
-        Some((reason, message)) => set(conditions, explained("Synchronized", false, reason, message), now),
-        None => remove(conditions, "Synchronized"),
+    if let Some(launcher) = facts.launcher {
+        match &launcher.unschedulable {
+            Some(message) => set(
+                conditions,
+                explained("PodScheduled", false, "Unschedulable", message),
+                now,
+            ),
+            None => remove(conditions, "PodScheduled"),
+        }
+        match launcher.image_trouble.as_ref().filter(|_| phase == Phase::Scheduling) {
+            Some((reason, message)) => set(conditions, explained("Synchronized", false, reason, message), now),
+            None => remove(conditions, "Synchronized"),
+        }
     }
     if phase == Phase::Running {
         let message = "cannot migrate VMI which does not use masquerade, bridge with kubevirt.io/allow-pod-bridge-network-live-migration VM annotation or a migratable plugin to connect to the pod network";
@@ -260,6 +241,27 @@ fn all_conditions(status: &mut VirtualMachineInstanceStatus, facts: &Facts<'_>, 
     } else {
         remove(conditions, "EvictionRequested");
     }
+}
+
+/// Notes that the pod cannot be made.
+pub fn pod_refused(status: &mut VirtualMachineInstanceStatus, message: &str, now: Timestamp) {
+    remove(&mut status.conditions, "PodScheduled");
+    let refused = explained("Synchronized", false, "FailedCreate", message);
+    set(&mut status.conditions, refused, now);
+}
+
+/// Notes that the pod waits for a claim; returns what is said.
+pub fn claim_missing(
+    status: &mut VirtualMachineInstanceStatus,
+    namespace: &str,
+    claim: &str,
+    now: Timestamp,
+) -> String {
+    let message = format!("PVC {namespace}/{claim} does not exist, waiting for it to appear");
+    for (type_, reason) in [("Synchronized", "FailedPvcNotFound"), ("PodScheduled", "Unschedulable")] {
+        set(&mut status.conditions, explained(type_, false, reason, &message), now);
+    }
+    message
 }
 
 fn ready(launcher: Option<&Launcher>, phase: Phase) -> Condition {

@@ -6,13 +6,26 @@ use crate::api::VirtualMachineInstance;
 use crate::domain::{CloudInitForm, Disk, Domain, Source};
 use crate::machine::{self, CloudInit, Machine, Volume};
 
-/// What this stand-in does not do. The webhook refuses it before.
+/// Volumes with files of the cluster. The pod waits for them, the guest does not get them.
+pub const FILES: [&str; 4] = ["configMap", "secret", "serviceAccount", "downwardAPI"];
+
+/// What this stand-in does not do, told as the reason why there is no pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unsupported(pub String);
+pub enum Unsupported {
+    /// A feature of KubeVirt's.
+    Feature(String),
+    /// A binding plugin, of which there is none.
+    Plugin(String),
+}
 
 impl fmt::Display for Unsupported {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "vm-runner is a stand-in for KubeVirt and has no {}", self.0)
+        match self {
+            Self::Feature(feature) => {
+                write!(formatter, "vm-runner is a stand-in for KubeVirt and has no {feature}")
+            }
+            Self::Plugin(name) => write!(formatter, "couldn't find configuration for network binding: {name}"),
+        }
     }
 }
 
@@ -25,18 +38,14 @@ pub fn domain(vmi: &VirtualMachineInstance, machine: &Machine) -> Result<Domain,
     let interface = interface(machine)?;
     let disks: Result<Vec<Disk>, Unsupported> = ordered(machine)
         .into_iter()
-        .map(|disk| one_disk(machine, disk))
+        .filter_map(|disk| one_disk(machine, disk).transpose())
         .collect();
     Ok(Domain {
         host_name: machine.host_name(&name),
         namespace: vmi.metadata.namespace.clone().unwrap_or_default(),
         uuid: machine.domain.firmware.uuid.clone().unwrap_or_default(),
         serial: machine.domain.firmware.serial.clone().unwrap_or_default(),
-        topology: [
-            cpu.sockets.unwrap_or(1),
-            cpu.cores.unwrap_or(1),
-            cpu.threads.unwrap_or(1),
-        ],
+        topology: cpu.topology(),
         memory_mib: machine.memory().unwrap_or_default().div_ceil(1 << 20),
         grace: machine.grace().unsigned_abs(),
         disks: disks?,
@@ -54,72 +63,71 @@ fn ordered(machine: &Machine) -> Vec<&machine::Disk> {
     disks
 }
 
-/// The one interface: bridge binding on the pod network.
+/// The interface on the pod's network. Masquerade and passt are run as a bridge: the guest has the pod's address either way.
 fn interface(machine: &Machine) -> Result<Option<&machine::Interface>, Unsupported> {
-    match machine.domain.devices.interfaces.as_slice() {
-        [] => Ok(None),
-        [interface] if interface.bridge.is_some() => {
-            let network = machine.networks.iter().find(|network| network.name == interface.name);
-            if network.is_some_and(|network| network.pod.is_some()) {
-                Ok(Some(interface))
-            } else {
-                Err(Unsupported(format!("network but the pod's ({})", interface.name)))
-            }
-        }
-        [interface] => Err(Unsupported(format!(
-            "binding but bridge (interface {})",
-            interface.name
-        ))),
-        _ => Err(Unsupported("second interface".into())),
+    let plugin = machine
+        .domain
+        .devices
+        .interfaces
+        .iter()
+        .find_map(|interface| interface.binding.as_ref());
+    match plugin {
+        Some(plugin) => Err(Unsupported::Plugin(plugin.name.clone())),
+        None => Ok(machine.pod_interface()),
     }
 }
 
-fn one_disk(machine: &Machine, disk: &machine::Disk) -> Result<Disk, Unsupported> {
-    let missing = || Unsupported(format!("volume for disk {}", disk.name));
+/// None for what the guest does not get: files of the cluster, and what is plugged in later.
+fn one_disk(machine: &Machine, disk: &machine::Disk) -> Result<Option<Disk>, Unsupported> {
+    let missing = || Unsupported::Feature(format!("volume for disk {}", disk.name));
     let volume = machine
         .volumes
         .iter()
         .find(|volume| volume.name == disk.name)
         .ok_or_else(missing)?;
-    let target = disk.disk.as_ref().or(disk.cdrom.as_ref());
-    let bus = target
-        .and_then(|target| target.bus.clone())
-        .unwrap_or_else(|| "sata".into());
-    if !["virtio", "sata", "scsi"].contains(&bus.as_str()) {
-        return Err(Unsupported(format!("disk bus {bus}")));
-    }
-    Ok(Disk {
+    let source = source(volume)?;
+    Ok(source.map(|source| Disk {
         name: disk.name.clone(),
-        bus,
+        bus: disk.bus().to_owned(),
         cdrom: disk.cdrom.is_some(),
         serial: disk.serial.clone(),
-        source: source(volume)?,
-    })
+        source,
+    }))
 }
 
-fn source(volume: &Volume) -> Result<Source, Unsupported> {
+fn source(volume: &Volume) -> Result<Option<Source>, Unsupported> {
     if let Some(disk) = &volume.container_disk {
-        return Ok(Source::ContainerDisk {
+        return Ok(Some(Source::ContainerDisk {
             path: disk.path.clone(),
-        });
+        }));
     }
     if let Some(data) = &volume.cloud_init_config_drive {
-        return Ok(cloud_init(CloudInitForm::ConfigDrive, data));
+        return Ok(Some(cloud_init(CloudInitForm::ConfigDrive, data)));
     }
     if let Some(data) = &volume.cloud_init_no_cloud {
-        return Ok(cloud_init(CloudInitForm::NoCloud, data));
+        return Ok(Some(cloud_init(CloudInitForm::NoCloud, data)));
     }
     if let Some(disk) = &volume.empty_disk {
         let capacity = machine::quantity_value(&disk.capacity);
-        return Ok(Source::EmptyDisk {
-            capacity: capacity.ok_or_else(|| Unsupported("emptyDisk without capacity".into()))?,
-        });
+        let capacity = capacity.ok_or_else(|| Unsupported::Feature("emptyDisk without capacity".into()))?;
+        return Ok(Some(Source::EmptyDisk { capacity }));
     }
-    if volume.persistent_volume_claim.is_some() {
-        return Ok(Source::Claim);
+    if volume.claim().is_some() {
+        let ephemeral = volume.ephemeral.is_some();
+        return Ok(Some(if ephemeral {
+            Source::EphemeralClaim
+        } else {
+            Source::Claim
+        }));
+    }
+    if volume.persistent_volume_claim.is_some() || volume.data_volume.is_some() {
+        return Ok(None);
     }
     let kind = volume.rest.keys().next().cloned().unwrap_or_default();
-    Err(Unsupported(format!("volume source {kind}")))
+    if FILES.contains(&kind.as_str()) {
+        return Ok(None);
+    }
+    Err(Unsupported::Feature(format!("volume source {kind}")))
 }
 
 fn cloud_init(form: CloudInitForm, data: &CloudInit) -> Source {

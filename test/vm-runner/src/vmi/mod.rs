@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::{Api, DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams};
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::watcher;
@@ -21,7 +21,7 @@ use crate::api::{
     VirtualMachineInstanceStatus,
 };
 use crate::clock;
-use crate::conditions;
+use crate::events::{Events, Told};
 use crate::machine::Machine;
 use crate::retry::Attempts;
 use crate::vm::{conflicts, ignore_missing, replace, words};
@@ -31,6 +31,7 @@ use crate::vmi::observe::{GATE, Launcher};
 /// What every pass needs.
 pub struct Context {
     client: Client,
+    events: Events,
     launcher_image: String,
     attempts: Attempts<VirtualMachineInstance>,
 }
@@ -60,6 +61,7 @@ fn call(what: &'static str) -> impl Fn(kube::Error) -> Error {
 pub async fn run(client: Client, launcher_image: String, shutdown: impl Future<Output = ()> + Send + Sync + 'static) {
     let context = Arc::new(Context {
         client: client.clone(),
+        events: Events::new(client.clone()),
         launcher_image,
         attempts: Attempts::default(),
     });
@@ -144,9 +146,17 @@ async fn pass(vmi: &VirtualMachineInstance, context: &Context) -> Result<(), Err
 
     // Apply what goes before the status.
     let mut failure = None;
+    let missing = match act {
+        Act::CreatePod => missing_claim(&context.client, &namespace, &machine).await?,
+        _ => None,
+    };
     match act {
+        Act::CreatePod if missing.is_some() => {
+            failure = missing.map(|claim| decide::claim_missing(&mut after, &namespace, &claim, clock::now()));
+        }
         Act::CreatePod => match create(vmi, &machine, context, &pods).await? {
             Ok(created) => {
+                context.events.tell(vmi, &Told::pod_created(&created.name_any())).await;
                 let launcher = observe::launcher(&created);
                 after = decide::decide(&Facts {
                     launcher: Some(&launcher),
@@ -155,8 +165,8 @@ async fn pass(vmi: &VirtualMachineInstance, context: &Context) -> Result<(), Err
                 .1;
             }
             Err(message) => {
-                let refused = conditions::explained("Synchronized", false, "FailedCreate", &message);
-                conditions::set(&mut after.conditions, refused, clock::now());
+                context.events.tell(vmi, &Told::pod_failed(&message)).await;
+                decide::pod_refused(&mut after, &message, clock::now());
                 failure = Some(message);
             }
         },
@@ -169,8 +179,25 @@ async fn pass(vmi: &VirtualMachineInstance, context: &Context) -> Result<(), Err
     follow(&pods, &pod_name, launcher.as_ref(), &before, &after).await?;
     if act == Act::DeletePod {
         ignore_missing(pods.delete(&pod_name, &DeleteParams::default()).await).map_err(call("delete the pod"))?;
+        context.events.tell(vmi, &Told::pod_deleted(&pod_name)).await;
     }
     failure.map_or(Ok(()), |message| Err(Error::NoPod(message)))
+}
+
+/// The first claim of the machine that is not there.
+async fn missing_claim(client: &Client, namespace: &str, machine: &Machine) -> Result<Option<String>, Error> {
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
+    for name in machine.claims() {
+        if claims
+            .get_metadata_opt(name)
+            .await
+            .map_err(call("read a claim"))?
+            .is_none()
+        {
+            return Ok(Some(name.to_owned()));
+        }
+    }
+    Ok(None)
 }
 
 async fn create(
@@ -185,7 +212,7 @@ async fn create(
     };
     match pods.create(&PostParams::default(), &pod).await {
         Ok(created) => Ok(Ok(created)),
-        Err(kube::Error::Api(refused)) if (400..500).contains(&refused.code) => Ok(Err(refused.message.clone())),
+        Err(kube::Error::Api(refused)) if (400..500).contains(&refused.code) => Ok(Err(pod::refused(&refused.message))),
         Err(source) => Err(call("create the pod")(source)),
     }
 }

@@ -23,11 +23,17 @@ const OVERHEAD_MIB: u64 = 270;
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// The spec asks for what there is not.
-    #[error(transparent)]
+    #[error("failed to render launch manifest: {0}")]
     Unsupported(#[from] Unsupported),
     /// A value that is no JSON.
-    #[error("cannot serialize the pod")]
+    #[error("failed to render launch manifest: {0}")]
     Serialize(#[from] serde_json::Error),
+}
+
+/// What an instance's condition says of a pod that the API server refused.
+#[must_use]
+pub fn refused(message: &str) -> String {
+    format!("failed to create virtual machine pod: {message}")
 }
 
 /// Builds the pod; `image` is the launcher's.
@@ -109,10 +115,14 @@ pub fn pod(vmi: &VirtualMachineInstance, machine: &Machine, image: &str) -> Resu
         "dnsPolicy",
         "dnsConfig",
         "subdomain",
+        "resourceClaims",
     ] {
         if let Some(value) = vmi.spec.fields.get(key) {
             spec[key] = value.clone();
         }
+    }
+    if let Some(architecture) = &machine.architecture {
+        spec["nodeSelector"]["kubernetes.io/arch"] = json!(architecture);
     }
     let mut pod: Pod = serde_json::from_value(json!({"apiVersion": "v1", "kind": "Pod", "spec": spec}))?;
     pod.metadata.generate_name = Some(format!("virt-launcher-{}-", domain.name));
@@ -141,9 +151,17 @@ fn attach(volume: &Volume, volumes: &mut Vec<Value>, mounts: &mut Vec<Value>) {
             secret("ndata", &reference.name);
         }
     }
-    if let Some(claim) = &volume.persistent_volume_claim {
-        volumes.push(json!({"name": name, "persistentVolumeClaim": {"claimName": claim.claim_name}}));
+    if let Some(claim) = volume.claim() {
+        volumes.push(json!({"name": name, "persistentVolumeClaim": {"claimName": claim}}));
         mounts.push(json!({"name": name, "mountPath": format!("{CLAIMS}/{name}")}));
+    }
+    // Not mounted, but the kubelet waits for it.
+    if let Some(source) = volume.rest.get("configMap") {
+        volumes.push(json!({"name": name, "configMap": {"name": source["name"], "optional": source["optional"]}}));
+    }
+    if let Some(source) = volume.rest.get("secret") {
+        let secret = json!({"secretName": source["secretName"], "optional": source["optional"]});
+        volumes.push(json!({"name": name, "secret": secret}));
     }
 }
 
@@ -275,8 +293,15 @@ mod tests {
 
     #[test]
     fn what_there_is_not_is_said() {
-        let masquerade = json!({"interfaces": [{"name": "default", "masquerade": {}}], "disks": []});
-        let error = build(&vmi(masquerade)).unwrap_err();
-        assert!(error.to_string().contains("no binding but bridge"), "{error}");
+        let plugin = json!({"interfaces": [{"name": "default", "binding": {"name": "nope"}}], "disks": []});
+        let error = build(&vmi(plugin)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "failed to render launch manifest: couldn't find configuration for network binding: nope"
+        );
+        let mut sysprep = vmi(bridge());
+        sysprep.spec.fields["volumes"][0] = json!({"name": "root", "sysprep": {}});
+        let error = build(&sysprep).unwrap_err();
+        assert!(error.to_string().contains("is a stand-in"), "{error}");
     }
 }

@@ -1,8 +1,11 @@
 //! What this stand-in understands of an instance's spec, and KubeVirt's defaults for it. Pure.
 
+mod volume;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+pub use self::volume::{CloudInit, ContainerDisk, Reference, Volume};
 use crate::quantity;
 
 /// Typed view of a spec. Fields that are not here are accepted and have no effect.
@@ -59,10 +62,13 @@ impl Cpu {
     /// All of them.
     #[must_use]
     pub fn count(&self) -> u32 {
-        [self.cores, self.sockets, self.threads]
-            .iter()
-            .map(|n| n.unwrap_or(1).max(1))
-            .product()
+        self.topology().into_iter().fold(1, u32::saturating_mul)
+    }
+
+    /// Sockets, cores, threads: one where nothing or zero is said.
+    #[must_use]
+    pub fn topology(&self) -> [u32; 3] {
+        [self.sockets, self.cores, self.threads].map(|n| n.unwrap_or(1).max(1))
     }
 }
 
@@ -125,6 +131,8 @@ pub struct Disk {
     pub disk: Option<Target>,
     /// As a CD.
     pub cdrom: Option<Target>,
+    /// As a LUN.
+    pub lun: Option<Target>,
     /// Boot order.
     pub boot_order: Option<u32>,
     /// Serial number.
@@ -147,8 +155,8 @@ pub struct Interface {
     pub name: String,
     /// Bridge binding.
     pub bridge: Option<Value>,
-    /// Masquerade binding, which this stand-in cannot.
-    pub masquerade: Option<Value>,
+    /// Binding by a plugin.
+    pub binding: Option<Reference>,
     /// Device model.
     pub model: Option<String>,
     /// Fixed MAC.
@@ -165,81 +173,13 @@ pub struct Network {
     pub pod: Option<Value>,
 }
 
-/// One volume: a name and exactly one source.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Volume {
-    /// Name.
-    pub name: String,
-    /// Disk in a container image.
-    pub container_disk: Option<ContainerDisk>,
-    /// cloud-init by config drive.
-    pub cloud_init_config_drive: Option<CloudInit>,
-    /// cloud-init by NoCloud.
-    pub cloud_init_no_cloud: Option<CloudInit>,
-    /// Scratch disk.
-    pub empty_disk: Option<EmptyDisk>,
-    /// Claim with a disk.img.
-    pub persistent_volume_claim: Option<Claim>,
-    /// Everything else.
-    #[serde(flatten)]
-    pub rest: Map<String, Value>,
-}
-
-/// A disk in a container image.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ContainerDisk {
-    /// The image.
-    pub image: String,
-    /// Pull policy.
-    pub image_pull_policy: Option<String>,
-    /// Pull secret.
-    pub image_pull_secret: Option<String>,
-    /// Path of the disk when it is not the one file in /disk.
-    pub path: Option<String>,
-}
-
-/// User data and network data, each inline, as Base64 or in a Secret.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct CloudInit {
-    /// Secret of the user data.
-    pub secret_ref: Option<Reference>,
-    /// Inline.
-    pub user_data: Option<String>,
-    /// Inline.
-    pub user_data_base64: Option<String>,
-    /// Secret of the network data.
-    pub network_data_secret_ref: Option<Reference>,
-    /// Inline.
-    pub network_data: Option<String>,
-    /// Inline.
-    pub network_data_base64: Option<String>,
-}
-
-/// Name of an object in the same namespace.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Reference {
-    /// Name.
-    pub name: String,
-}
-
-/// A scratch disk.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct EmptyDisk {
-    /// Size.
-    pub capacity: Value,
-}
-
-/// A claim.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Claim {
-    /// Name.
-    pub claim_name: String,
+impl Disk {
+    /// How it is plugged in.
+    #[must_use]
+    pub fn bus(&self) -> &str {
+        let target = self.disk.as_ref().or(self.cdrom.as_ref()).or(self.lun.as_ref());
+        target.and_then(|target| target.bus.as_deref()).unwrap_or("sata")
+    }
 }
 
 impl Machine {
@@ -260,6 +200,23 @@ impl Machine {
         .into_iter()
         .flatten()
         .find_map(quantity_value)
+    }
+
+    /// The interface on the pod's network; this stand-in has no others.
+    #[must_use]
+    pub fn pod_interface(&self) -> Option<&Interface> {
+        let elsewhere = |name: &str| {
+            self.networks
+                .iter()
+                .any(|network| network.name == name && network.pod.is_none())
+        };
+        let mut interfaces = self.domain.devices.interfaces.iter();
+        interfaces.find(|interface| !elsewhere(&interface.name))
+    }
+
+    /// The claims that must exist before the pod can be made.
+    pub fn claims(&self) -> impl Iterator<Item = &str> {
+        self.volumes.iter().filter_map(Volume::claim)
     }
 
     /// Seconds between ACPI shutdown and kill.
