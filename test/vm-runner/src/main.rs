@@ -2,6 +2,9 @@
 
 mod admission;
 mod api;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod behaviour;
 mod clock;
 mod conditions;
 mod crd;
