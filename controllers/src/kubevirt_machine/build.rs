@@ -56,6 +56,11 @@ fn virtual_machine(vm: &Vm) -> VirtualMachine {
     let labels = labels(vm);
     let mut spec = vm.spec.clone();
     own_data_volumes(&mut spec, &vm.name);
+    // KubeVirt takes no VM that does not say when it runs, and a machine has to.
+    let says = |key: &str| spec.get(key).is_some_and(|value| !value.is_null());
+    if !says("runStrategy") && !says("running") {
+        spec.insert("runStrategy".to_owned(), json!("Always"));
+    }
     within(&mut spec, &["template", "metadata"], |metadata| {
         merge(metadata, "labels", &labels);
         merge(metadata, "annotations", &vm.annotations);

@@ -1,5 +1,7 @@
 //! The pure steps together: what a machine becomes, and what is said of its VM.
 
+mod refusals;
+
 use super::{
     build::build,
     instance::{State, state},
