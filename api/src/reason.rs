@@ -122,6 +122,7 @@ reasons! {
     WaitingForBootstrapData on [kvm Ready] "The bootstrap data is not there yet.", wait "Wait. If the message names a Secret that is missing, restore it.";
     InvalidBootstrapData on [kvm Ready] "The Secret that the Machine names is not its bootstrap data.", user "Correct `spec.bootstrap` of the Machine.";
     InvalidTemplate on [kvm Ready] "The template is not a VirtualMachine that can run as a worker.", user "The message says what to write.";
+    InvalidName on [kvm Ready] "The name is longer than the 63 characters that KubeVirt takes for a VirtualMachine.", user "Replace the Machine by one with a shorter name: shorten the name of its MachineDeployment.";
     NamespaceNotAllowed on [kvm Ready] "The VM may not be created in the namespace that the template names.", user "Have the namespace's owner allow it by the label that the message names.";
     VMCreateFailed on [kvm Ready] "KubeVirt refused the VirtualMachine.", user "Correct the template. The message has KubeVirt's words.";
     VMRefused on [kvm Ready] "KubeVirt accepted the VirtualMachine and cannot start it.", user "Correct the template. The message has KubeVirt's words.";

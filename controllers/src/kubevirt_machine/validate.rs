@@ -1,6 +1,6 @@
 //! Step 2: turns object and observed into a `Vm`, or says what is waited for. No client.
 
-use super::names::{self, ALLOW_VMS_LABEL};
+use super::names::{self, ALLOW_VMS_LABEL, CLOUD_INIT_VOLUME};
 use super::observe::Observed;
 use crate::ownership::controller_of;
 use capn_api::{
@@ -12,6 +12,18 @@ use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::ResourceExt;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+
+/// Longest value of a label, and the VM's name is one.
+const MAX_NAME_LENGTH: usize = 63;
+/// Labels that KubeVirt refuses in a template.
+const RESERVED_LABELS: [&str; 6] = [
+    "kubevirt.io/created-by",
+    "kubevirt.io/migrationJobUID",
+    "kubevirt.io/nodeName",
+    "kubevirt.io/migrationTargetNodeName",
+    "kubevirt.io/schedulable",
+    "kubevirt.io/install-strategy",
+];
 
 /// A VM, as it shall be.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,6 +87,16 @@ pub(crate) enum NotYet {
     #[error("spec.virtualMachineTemplate.spec is missing: write the spec of the VirtualMachine to make")]
     Template,
     #[error(
+        "spec.virtualMachineTemplate has a {0} named {CLOUD_INIT_VOLUME:?}, the name of the one with the bootstrap data: rename it"
+    )]
+    ReservedName(&'static str),
+    #[error("spec.virtualMachineTemplate has the label {0}, which is reserved for KubeVirt itself: remove it")]
+    ReservedLabel(&'static str),
+    #[error(
+        "the name of this machine has {0} characters, and the VirtualMachine's labels hold no more than {MAX_NAME_LENGTH}: use a shorter name for what makes this machine, for instance its MachineDeployment"
+    )]
+    NameTooLong(usize),
+    #[error(
         "spec.infraClusterSecretRef is not supported by this release: this machine and its VM are left as they are"
     )]
     ExternalInfrastructure,
@@ -95,7 +117,8 @@ impl NotYet {
             Self::BootstrapData | Self::BootstrapSecret(_) => Reason::WaitingForBootstrapData,
             Self::BootstrapForeign(_) => Reason::InvalidBootstrapData,
             Self::NamespaceNotAllowed { .. } => Reason::NamespaceNotAllowed,
-            Self::Template => Reason::InvalidTemplate,
+            Self::Template | Self::ReservedName(_) | Self::ReservedLabel(_) => Reason::InvalidTemplate,
+            Self::NameTooLong(_) => Reason::InvalidName,
             Self::ExternalInfrastructure | Self::ControlPlaneMachine => Reason::NotSupported,
         }
     }
@@ -112,6 +135,9 @@ impl NotYet {
             | Self::BootstrapForeign(_)
             | Self::NamespaceNotAllowed { .. }
             | Self::Template
+            | Self::ReservedName(_)
+            | Self::ReservedLabel(_)
+            | Self::NameTooLong(_)
             | Self::ExternalInfrastructure
             | Self::ControlPlaneMachine => true,
             Self::Machine
@@ -145,6 +171,9 @@ pub(crate) fn validate(object: &KubevirtMachine, observed: &Observed) -> Result<
     if !made && !observed.namespace_allowed {
         return Err(NotYet::NamespaceNotAllowed { from, to });
     }
+    if let Some(refused) = refused_by_kubevirt(object, &spec, &metadata.labels).filter(|_| !made) {
+        return Err(refused);
+    }
     let (user_data_name, user_data) = bootstrap(object, machine, cluster, observed.bootstrap.as_ref(), made)?;
     Ok(Vm {
         name: object.name_any(),
@@ -166,6 +195,32 @@ pub(crate) fn validate(object: &KubevirtMachine, observed: &Observed) -> Result<
         user_data_name,
         user_data,
     })
+}
+
+/// What KubeVirt or the API server would refuse because of what is added to the template.
+fn refused_by_kubevirt(
+    object: &KubevirtMachine,
+    spec: &Map<String, Value>,
+    labels: &BTreeMap<String, String>,
+) -> Option<NotYet> {
+    let template = spec.get("template");
+    let named = |path: &str| {
+        let list = template.and_then(|template| template.pointer(path)?.as_array());
+        list.is_some_and(|list| list.iter().any(|item| item["name"] == CLOUD_INIT_VOLUME))
+    };
+    let lists = [("/spec/volumes", "volume"), ("/spec/domain/devices/disks", "disk")];
+    if let Some((_, kind)) = lists.iter().find(|(path, _)| named(path)) {
+        return Some(NotYet::ReservedName(kind));
+    }
+    let inner = template.and_then(|template| template.pointer("/metadata/labels"));
+    let reserved = RESERVED_LABELS
+        .iter()
+        .find(|label| labels.contains_key(**label) || inner.is_some_and(|inner| inner.get(**label).is_some()));
+    if let Some(label) = reserved {
+        return Some(NotYet::ReservedLabel(label));
+    }
+    let length = object.name_any().len();
+    (length > MAX_NAME_LENGTH).then_some(NotYet::NameTooLong(length))
 }
 
 /// The bootstrap data, in the order in which a Machine comes by it. A VM that is there already
