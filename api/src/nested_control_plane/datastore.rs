@@ -69,6 +69,7 @@ impl Default for EtcdDatastore {
 pub struct VolumeStorage {
     /// Size of the volume; 5Gi by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxLength" = 64))]
     pub size: Option<Quantity>,
     /// StorageClass of the volume; the management cluster's default class by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
