@@ -12,6 +12,10 @@ cargo fmt --all --check
 shellcheck .ci/run config/*.sh test/*.sh test/*/*.sh test/lab/lab
 cargo clippy --workspace --all-targets --locked -- --deny warnings
 
+# Decisions cannot do I/O: the crate that holds them has nothing to do it with.
+doers=$(cargo tree --locked --package capn-core --edges normal --prefix none | grep -E '^(kube-client|kube-runtime|tokio|hyper|reqwest|mio) ' || true)
+[[ -z $doers ]] || { printf 'core depends on what does I/O:\n%s\n' "$doers" >&2; exit 1; }
+
 deny=$(cargo_tool cargo-deny "$CARGO_DENY_VERSION")
 "$deny" --all-features check bans licenses sources
 

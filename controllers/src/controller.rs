@@ -1,11 +1,11 @@
 //! What every controller shares: its context, its schedule, and how it is run until shutdown.
 
-use crate::calls::{CallError, Calls, Object};
+use crate::calls::{ApiError, Calls, Object};
 use crate::events::Events;
-use capn_api::cluster_api::{Cluster, PAUSED_ANNOTATION, WATCH_LABEL};
+use capn_api::cluster_api::WATCH_LABEL;
 use futures::StreamExt;
 use jiff::Timestamp;
-use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::OwnerReference};
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client, Resource, ResourceExt,
     runtime::{
@@ -123,41 +123,11 @@ fn jittered(base: Duration, object: &str) -> Duration {
     base + base.mul_f64(f64::from(u32::try_from(hasher.finish() % 1000).unwrap_or_default()) / 10_000.0)
 }
 
-/// Whether the object or its Cluster asks to be left alone, and which of them.
-pub fn paused(object: &impl Resource, cluster: Option<&Cluster>) -> Option<&'static str> {
-    if object
-        .meta()
-        .annotations
-        .as_ref()
-        .is_some_and(|a| a.contains_key(PAUSED_ANNOTATION))
-    {
-        Some("the annotation cluster.x-k8s.io/paused is set on this object")
-    } else if cluster.is_some_and(|cluster| cluster.spec.paused == Some(true)) {
-        Some("spec.paused is set on the Cluster")
-    } else {
-        None
-    }
-}
-
-/// The owner reference to a Cluster, which any user may have written.
-pub fn cluster_owner(object: &impl Resource) -> Option<&OwnerReference> {
-    cluster_api_owner(object, "Cluster")
-}
-
-/// The owner reference to an object of this kind of Cluster API's core, which any user may have
-/// written.
-pub fn cluster_api_owner<'a>(object: &'a impl Resource, kind: &str) -> Option<&'a OwnerReference> {
-    let owners = object.meta().owner_references.iter().flatten();
-    owners
-        .into_iter()
-        .find(|owner| owner.kind == kind && owner.api_version.starts_with("cluster.x-k8s.io/"))
-}
-
 /// Lets go of an object, so that the API server removes it.
 ///
 /// # Errors
 /// When somebody changed it meanwhile, or the call fails.
-pub async fn release<K: Object>(ctx: &Context, object: &K, finalizer: &str) -> Result<(), CallError> {
+pub async fn release<K: Object>(ctx: &Context, object: &K, finalizer: &str) -> Result<(), ApiError> {
     let held = object.finalizers();
     let left: Vec<_> = held.iter().filter(|held| *held != finalizer).collect();
     if left.len() < held.len() {

@@ -1,6 +1,6 @@
 //! Events: the same is told once, however often a pass comes to it.
 
-use crate::text::excerpt_of;
+use capn_core::text::excerpt_of;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client,

@@ -53,7 +53,7 @@ pub fn decoded<K: Resource<DynamicType = ()>>(guarded: DeserializeGuard<K>) -> O
         Ok(object) => Some(object),
         Err(invalid) => {
             let (kind, metadata) = (K::kind(&()), invalid.metadata);
-            let error = crate::text::excerpt(&invalid.error);
+            let error = capn_core::text::excerpt(&invalid.error);
             tracing::error!(
                 %kind, name = metadata.name.as_deref(), namespace = metadata.namespace.as_deref(), %error,
                 "this object cannot be decoded and is left alone: correct it"

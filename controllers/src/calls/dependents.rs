@@ -1,7 +1,7 @@
 //! Writes of the objects that belong to an owner, after the one check whether they do.
 
-use super::{Applied, CallError, Calls, Cause, Object, describe};
-use crate::ownership::Owner;
+use super::{ApiError, Applied, Calls, Cause, Object, describe};
+use capn_core::ownership::Owner;
 use k8s_openapi::serde::Serialize;
 use kube::{
     ResourceExt,
@@ -25,20 +25,20 @@ impl Calls {
 
     /// Applies an object whose name is reserved for us by contract, such as those that kubeadm would
     /// write in a workload cluster: there is nobody else whose object it could be.
-    pub async fn apply_reserved<K: Object>(&self, wanted: &K) -> Result<K, CallError> {
+    pub async fn apply_reserved<K: Object>(&self, wanted: &K) -> Result<K, ApiError> {
         self.apply(wanted, true).await
     }
 
     /// Creates an object whose name is reserved for us by contract, and leaves it alone where it
     /// exists.
-    pub async fn create_reserved<K: Object>(&self, wanted: &K) -> Result<(), CallError> {
+    pub async fn create_reserved<K: Object>(&self, wanted: &K) -> Result<(), ApiError> {
         match self.post(wanted).await {
             Err(error) if !error.is_already_exists() => Err(error),
             _ => Ok(()),
         }
     }
 
-    async fn apply<K: Object>(&self, wanted: &K, force: bool) -> Result<K, CallError> {
+    async fn apply<K: Object>(&self, wanted: &K, force: bool) -> Result<K, ApiError> {
         let (namespace, name) = (wanted.namespace(), wanted.name_any());
         let params = PatchParams {
             force,
@@ -51,10 +51,10 @@ impl Calls {
             .await
     }
 
-    async fn post<K: Object>(&self, wanted: &K) -> Result<K, CallError> {
+    async fn post<K: Object>(&self, wanted: &K) -> Result<K, ApiError> {
         let namespace = wanted.namespace();
         let object = || describe::<K>(namespace.as_deref(), &wanted.name_any());
-        let body = serde_json::to_vec(wanted).map_err(|error| super::garbled("create", object(), &error))?;
+        let body = serde_json::to_vec(wanted).map_err(|error| super::undecodable("create", object(), &error))?;
         let request = self
             .request::<K>(namespace.as_deref())
             .create(&self.post_params(), body);
@@ -85,7 +85,7 @@ impl<'a> Dependents<'a> {
     ///
     /// # Errors
     /// [`Cause::NameTaken`] when the object belongs to somebody else.
-    pub async fn apply<K: Object>(&self, wanted: &K, live: Option<&K>) -> Result<K, CallError> {
+    pub async fn apply<K: Object>(&self, wanted: &K, live: Option<&K>) -> Result<K, ApiError> {
         let (namespace, name) = (wanted.namespace(), wanted.name_any());
         let key = describe::<K>(namespace.as_deref(), &name);
         let intent = hash(wanted);
@@ -124,7 +124,7 @@ impl<'a> Dependents<'a> {
     ///
     /// # Errors
     /// [`Cause::NameTaken`] when the object that is there belongs to somebody else.
-    pub async fn create<K: Object>(&self, wanted: &K) -> Result<K, CallError> {
+    pub async fn create<K: Object>(&self, wanted: &K) -> Result<K, ApiError> {
         let (namespace, name) = (wanted.namespace(), wanted.name_any());
         match self.calls.post(wanted).await {
             Err(error) if error.is_already_exists() => {
@@ -140,13 +140,13 @@ impl<'a> Dependents<'a> {
     ///
     /// # Errors
     /// [`Cause::NameTaken`] when `live` belongs to somebody else.
-    pub async fn replace<K: Object>(&self, live: &K, mut wanted: K) -> Result<K, CallError> {
+    pub async fn replace<K: Object>(&self, live: &K, mut wanted: K) -> Result<K, ApiError> {
         self.check("update", live)?;
         wanted.meta_mut().resource_version = live.resource_version();
         wanted.meta_mut().uid = live.uid();
         let (namespace, name) = (live.namespace(), live.name_any());
         let object = || describe::<K>(namespace.as_deref(), &name);
-        let body = serde_json::to_vec(&wanted).map_err(|error| super::garbled("update", object(), &error))?;
+        let body = serde_json::to_vec(&wanted).map_err(|error| super::undecodable("update", object(), &error))?;
         let request = self
             .calls
             .request::<K>(namespace.as_deref())
@@ -156,7 +156,7 @@ impl<'a> Dependents<'a> {
 
     /// Deletes this very object, dependents in the background. Fine when it is gone already; leaves
     /// alone what belongs to somebody else.
-    pub async fn delete<K: Object>(&self, live: &K) -> Result<(), CallError> {
+    pub async fn delete<K: Object>(&self, live: &K) -> Result<(), ApiError> {
         if live.meta().deletion_timestamp.is_some() || !self.owner.owns(live) {
             return Ok(());
         }
@@ -174,7 +174,7 @@ impl<'a> Dependents<'a> {
         }
     }
 
-    fn check<K: Object>(&self, verb: &'static str, live: &K) -> Result<(), CallError> {
+    fn check<K: Object>(&self, verb: &'static str, live: &K) -> Result<(), ApiError> {
         if self.owner.owns(live) {
             return Ok(());
         }
@@ -182,9 +182,9 @@ impl<'a> Dependents<'a> {
         Err(self.name_taken(verb, object))
     }
 
-    fn name_taken(&self, verb: &'static str, object: String) -> CallError {
+    fn name_taken(&self, verb: &'static str, object: String) -> ApiError {
         let owner = self.owner.to_string();
-        CallError {
+        ApiError {
             verb,
             object,
             cause: Cause::NameTaken { owner },

@@ -1,12 +1,12 @@
 //! Calls to an API server: each with a deadline, an error that names the object, and no write
 //! where nothing would change.
 
+mod cause;
 mod dependents;
-mod error;
 mod status;
 
+pub use capn_core::api_error::{ApiError, Cause};
 pub use dependents::Dependents;
-pub use error::{CallError, Cause};
 
 use k8s_openapi::{
     api::core::v1::{Event, Pod},
@@ -80,7 +80,7 @@ impl Calls {
     }
 
     /// Reads an object; None when it is not there.
-    pub async fn get<K: Object>(&self, namespace: Option<&str>, name: &str) -> Result<Option<K>, CallError> {
+    pub async fn get<K: Object>(&self, namespace: Option<&str>, name: &str) -> Result<Option<K>, ApiError> {
         let object = || describe::<K>(namespace, name);
         let request = self.request::<K>(namespace).get(name, &Default::default());
         match self.send::<K, _>("get", object, request).await {
@@ -91,14 +91,14 @@ impl Calls {
     }
 
     /// Reads the objects that carry these labels (`key=value,…`).
-    pub async fn list<K: Object>(&self, namespace: Option<&str>, labels: &str) -> Result<Vec<K>, CallError> {
+    pub async fn list<K: Object>(&self, namespace: Option<&str>, labels: &str) -> Result<Vec<K>, ApiError> {
         let object = || describe::<K>(namespace, labels);
         self.list_with(namespace, &ListParams::default().labels(labels), object)
             .await
     }
 
     /// Reads the newest Events that warn of an object.
-    pub async fn warnings_of(&self, namespace: &str, uid: &str) -> Result<Vec<Event>, CallError> {
+    pub async fn warnings_of(&self, namespace: &str, uid: &str) -> Result<Vec<Event>, ApiError> {
         let fields = format!("involvedObject.uid={uid},type=Warning");
         let params = ListParams::default().fields(&fields).limit(EVENTS);
         self.list_with(Some(namespace), &params, || format!("Events of {namespace}"))
@@ -107,7 +107,7 @@ impl Calls {
 
     /// Reads the pods of a Node, in every namespace, page by page. `Err` with a sentence when there
     /// are more than a Node can run.
-    pub async fn pods_of_node(&self, node: &str) -> Result<Vec<Pod>, CallError> {
+    pub async fn pods_of_node(&self, node: &str) -> Result<Vec<Pod>, ApiError> {
         let object = || format!("Pods of Node {node}");
         let mut params = ListParams::default()
             .fields(&format!("spec.nodeName={node}"))
@@ -121,10 +121,10 @@ impl Calls {
                 None => return Ok(pods),
             }
         }
-        Err(CallError {
+        Err(ApiError {
             verb: "list",
             object: object(),
-            cause: Cause::Garbled("there are more of them than a Node can run".into()),
+            cause: Cause::Decode("there are more of them than a Node can run".into()),
         })
     }
 
@@ -133,7 +133,7 @@ impl Calls {
         namespace: Option<&str>,
         params: &ListParams,
         object: impl Fn() -> String,
-    ) -> Result<Vec<K>, CallError> {
+    ) -> Result<Vec<K>, ApiError> {
         Ok(self.page(namespace, params, object).await?.0)
     }
 
@@ -144,7 +144,7 @@ impl Calls {
         namespace: Option<&str>,
         params: &ListParams,
         object: impl Fn() -> String,
-    ) -> Result<(Vec<K>, Option<String>), CallError> {
+    ) -> Result<(Vec<K>, Option<String>), ApiError> {
         let request = self.request::<K>(namespace).list(params);
         let list: ObjectList<DeserializeGuard<K>> = self.send("list", object, request).await?;
         let next = list.metadata.continue_.filter(|token| !token.is_empty());
@@ -154,7 +154,7 @@ impl Calls {
 
     /// Asks for the eviction of a pod; false while a PodDisruptionBudget forbids it. Fine when it
     /// is gone already.
-    pub async fn evict(&self, pod: &Pod) -> Result<bool, CallError> {
+    pub async fn evict(&self, pod: &Pod) -> Result<bool, ApiError> {
         let (namespace, name) = (pod.namespace(), pod.name_any());
         let request = self
             .request::<Pod>(namespace.as_deref())
@@ -180,7 +180,7 @@ impl Calls {
     }
 
     /// Merges fields into an object that is there.
-    pub async fn merge<K: Object>(&self, patch: &serde_json::Value, live: &K) -> Result<K, CallError> {
+    pub async fn merge<K: Object>(&self, patch: &serde_json::Value, live: &K) -> Result<K, ApiError> {
         let (namespace, name) = (live.namespace(), live.name_any());
         let params = PatchParams {
             field_manager: Some(self.manager.to_owned()),
@@ -202,24 +202,24 @@ impl Calls {
         verb: &'static str,
         object: impl Fn() -> String,
         request: Result<http::Request<Vec<u8>>, E>,
-    ) -> Result<T, CallError> {
-        let request = request.map_err(|e| garbled(verb, object(), &e))?;
-        let failed = |cause| CallError {
+    ) -> Result<T, ApiError> {
+        let request = request.map_err(|e| undecodable(verb, object(), &e))?;
+        let failed = |cause| ApiError {
             verb,
             object: object(),
             cause,
         };
         match tokio::time::timeout(DEADLINE, self.client.request::<T>(request)).await {
-            Ok(reply) => reply.map_err(|error| failed(error.into())),
-            Err(_) => Err(failed(Cause::Silent("timed out".into()))),
+            Ok(reply) => reply.map_err(|error| failed(cause::cause(error))),
+            Err(_) => Err(failed(Cause::Unreachable("timed out".into()))),
         }
     }
 }
 
-fn garbled(verb: &'static str, object: String, error: &impl std::fmt::Display) -> CallError {
-    CallError {
+fn undecodable(verb: &'static str, object: String, error: &impl std::fmt::Display) -> ApiError {
+    ApiError {
         verb,
         object,
-        cause: Cause::Garbled(error.to_string()),
+        cause: Cause::Decode(error.to_string()),
     }
 }

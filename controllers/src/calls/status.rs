@@ -1,6 +1,6 @@
 //! Writes of a status, which must never replace a newer one.
 
-use super::{CallError, Calls, Object, describe};
+use super::{ApiError, Calls, Object, describe};
 use k8s_openapi::serde::Serialize;
 use kube::{
     ResourceExt,
@@ -15,7 +15,7 @@ impl Calls {
     /// Applies the whole status of an object where it differs from what it has, and returns it; fine
     /// when the object is gone. What follows from an old status must not replace a newer one: when
     /// somebody wrote to the object since `live` was read, it is read again and `status` asked again.
-    pub async fn put_status<K>(&self, live: &K, status: impl Fn(&K) -> K::Status) -> Result<K::Status, CallError>
+    pub async fn put_status<K>(&self, live: &K, status: impl Fn(&K) -> K::Status) -> Result<K::Status, ApiError>
     where
         K: Object + HasStatus,
         K::Status: PartialEq + Serialize,
@@ -42,7 +42,7 @@ impl Calls {
     }
 
     /// Reads an object of our own kinds again. By list, which their watch needs too.
-    async fn read_again<K: Object>(&self, live: &K) -> Result<Option<K>, CallError> {
+    async fn read_again<K: Object>(&self, live: &K) -> Result<Option<K>, ApiError> {
         let (namespace, name) = (live.namespace(), live.name_any());
         let params = ListParams::default().fields(&format!("metadata.name={name}"));
         let object = || describe::<K>(namespace.as_deref(), &name);
@@ -52,7 +52,7 @@ impl Calls {
 
     /// Applies these fields as our part of an object's status, whatever else has changed. The caller
     /// compares first.
-    pub async fn put_fields_of_status<K: Object>(&self, live: &K, fields: &impl Serialize) -> Result<(), CallError> {
+    pub async fn put_fields_of_status<K: Object>(&self, live: &K, fields: &impl Serialize) -> Result<(), ApiError> {
         self.put_part_of_status(live, None, fields).await
     }
 
@@ -61,7 +61,7 @@ impl Calls {
         live: &K,
         version: Option<String>,
         status: &impl Serialize,
-    ) -> Result<(), CallError> {
+    ) -> Result<(), ApiError> {
         let (namespace, name) = (live.namespace(), live.name_any());
         let mut wanted = serde_json::json!({
             "apiVersion": K::api_version(&()),

@@ -2,18 +2,22 @@
 //! to make: the control plane publishes the endpoint, and this object is provisioned once the
 //! Cluster has it.
 
-mod status;
-#[cfg(test)]
-mod tests;
-mod validate;
+mod mirror;
 
-use crate::calls::CallError;
-use crate::controller::{Context, Scope, Unfinished, again, cluster_owner, paused, reference, release};
-use crate::ownership::Owner;
+use crate::calls::ApiError;
+use crate::controller::{Context, Scope, Unfinished, again, reference, release};
 use capn_api::{
     KubevirtCluster,
     cluster_api::{CLUSTER_NAME_LABEL, Cluster, MANAGED_BY_ANNOTATION},
     kubevirt_cluster::FINALIZER,
+};
+use capn_core::{
+    cluster::{
+        desired,
+        status::{self, Outcome},
+    },
+    cluster_api::{cluster_owner, paused},
+    ownership::Owner,
 };
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Service;
@@ -21,7 +25,6 @@ use kube::{
     Client, ResourceExt,
     runtime::{controller::Action, events::EventType, reflector::ObjectRef},
 };
-use status::Outcome;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -56,7 +59,7 @@ pub async fn run(client: Client, scope: Scope, shutdown: watch::Receiver<bool>) 
 }
 
 /// Lets go of the object, after what the Go provider made for it; returns what is waited for.
-async fn delete(ctx: &Context, object: &KubevirtCluster) -> Result<Option<String>, CallError> {
+async fn delete(ctx: &Context, object: &KubevirtCluster) -> Result<Option<String>, ApiError> {
     if let Some(reference) = &object.spec.infra_cluster_secret_ref {
         return Ok(Some(format!(
             "infrastructure may be left in the cluster of Secret {}, which this release cannot reach: delete the Service of the control plane there, then remove the finalizer {FINALIZER} from this object",
@@ -93,7 +96,7 @@ fn leads_to_machines(service: &Service, cluster: &str) -> bool {
 /// One pass over a KubevirtCluster.
 async fn reconcile(object: Arc<KubevirtCluster>, ctx: Arc<Context>) -> Result<Action, Unfinished> {
     let now = Timestamp::now();
-    let failed = |error: CallError| Unfinished::from(&error);
+    let failed = |error: ApiError| Unfinished::from(&error);
     let cluster: Option<Cluster> = match cluster_owner(object.as_ref()) {
         Some(owner) => ctx
             .calls
@@ -103,7 +106,7 @@ async fn reconcile(object: Arc<KubevirtCluster>, ctx: Arc<Context>) -> Result<Ac
         None => None,
     };
     if object.annotations().contains_key(MANAGED_BY_ANNOTATION) && object.metadata.deletion_timestamp.is_none() {
-        status::mirror(&ctx.calls, &object).await.map_err(failed)?;
+        mirror::mirror(&ctx.calls, &object).await.map_err(failed)?;
         return Ok(again(None, now, &ObjectRef::from_obj(object.as_ref()).to_string()));
     }
     let outcome = if let Some(why) = paused(object.as_ref(), cluster.as_ref()) {
@@ -116,9 +119,9 @@ async fn reconcile(object: Arc<KubevirtCluster>, ctx: Arc<Context>) -> Result<Ac
     } else {
         match cluster {
             None => Outcome::NoCluster,
-            Some(cluster) => match validate::validate(&object, &cluster) {
-                Ok(validate::Infrastructure::Provisioned) => Outcome::Provisioned,
-                Ok(validate::Infrastructure::WaitingForEndpoint) => Outcome::WaitingForEndpoint,
+            Some(cluster) => match desired::validate(&object, &cluster) {
+                Ok(desired::Infrastructure::Provisioned) => Outcome::Provisioned,
+                Ok(desired::Infrastructure::WaitingForEndpoint) => Outcome::WaitingForEndpoint,
                 Err(error) => Outcome::Failed(error),
             },
         }

@@ -1,18 +1,22 @@
 //! Step 4: makes the VM and its user data. The VM is made once and never written again: KubeVirt
 //! stores its own defaults there, and CSI drivers hot-plug into it.
 
-use super::build::{Applied, Objects, Prepared};
-use super::names;
-use super::observe::Observed;
-use crate::calls::{CallError, Calls};
-use crate::ownership::controller_of;
+use crate::calls::{ApiError, Calls};
 use capn_api::{KubevirtMachine, cluster_api::SECRET_TYPE, kubevirt_machine::FINALIZER};
+use capn_core::{
+    machine::{
+        names,
+        view::View,
+        virtual_machine::{Applied, Objects, Prepared},
+    },
+    ownership::controller_of,
+};
 use kube::ResourceExt;
 use serde_json::json;
 use std::marker::PhantomData;
 
 /// Takes hold of the object before anything is made for it.
-pub(crate) async fn hold(calls: &Calls, object: &KubevirtMachine) -> Result<KubevirtMachine, CallError> {
+pub(crate) async fn hold(calls: &Calls, object: &KubevirtMachine) -> Result<KubevirtMachine, ApiError> {
     if object.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
         return Ok(object.clone());
     }
@@ -32,8 +36,8 @@ pub(crate) async fn apply(
     calls: &Calls,
     object: &KubevirtMachine,
     wanted: Objects<Prepared>,
-    live: &Observed,
-) -> Result<Objects<Applied>, CallError> {
+    live: &View,
+) -> Result<Objects<Applied>, ApiError> {
     let Objects {
         user_data,
         vm,
@@ -65,7 +69,7 @@ pub(crate) async fn record(
     calls: &Calls,
     object: &KubevirtMachine,
     instance: &str,
-) -> Result<KubevirtMachine, CallError> {
+) -> Result<KubevirtMachine, ApiError> {
     if object.spec.provider_id.is_some() && object.annotations().contains_key(names::INSTANCE_ANNOTATION) {
         return Ok(object.clone());
     }
@@ -86,11 +90,7 @@ pub(crate) async fn record(
 }
 
 /// Deletes what was made; returns what is waited for, or None when nothing is left.
-pub(crate) async fn delete(
-    calls: &Calls,
-    object: &KubevirtMachine,
-    live: &Observed,
-) -> Result<Option<String>, CallError> {
+pub(crate) async fn delete(calls: &Calls, object: &KubevirtMachine, live: &View) -> Result<Option<String>, ApiError> {
     // Before the VM, which may be the only one left to know its name.
     if let Some(user_data) = live
         .user_data

@@ -1,11 +1,13 @@
 //! An eviction that KubeVirt leaves to others (`evictionStrategy: External`): the tenant's Node is
 //! cordoned and drained, then the instance is deleted. A Node that comes back is uncordoned.
 
-use super::kubevirt::VirtualMachineInstance;
-use super::names::{CORDONED_ANNOTATION, DRAIN_UNTIL_ANNOTATION};
-use crate::calls::{CallError, Calls};
+use crate::calls::{ApiError, Calls};
 use crate::workload_cluster::Visit;
 use capn_api::KubevirtMachine;
+use capn_core::machine::{
+    kubevirt::VirtualMachineInstance,
+    names::{CORDONED_ANNOTATION, DRAIN_UNTIL_ANNOTATION},
+};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
@@ -60,7 +62,7 @@ pub(crate) async fn evict(
     asked: Asked<'_>,
     drain: Option<Drain<'_>>,
     now: Timestamp,
-) -> Result<Eviction, CallError> {
+) -> Result<Eviction, ApiError> {
     let host = asked.host;
     if let Some(Drain { tenant, node }) = drain {
         let until = match until(object) {
@@ -110,7 +112,7 @@ pub(crate) async fn settle(
     object: &mut KubevirtMachine,
     tenant: &Calls,
     name: &str,
-) -> Result<(), CallError> {
+) -> Result<(), ApiError> {
     if cordoned(object)
         && let Some(node) = tenant.get::<Node>(None, name).await?
     {
@@ -139,7 +141,7 @@ async fn annotate(
     calls: &Calls,
     object: &KubevirtMachine,
     annotations: serde_json::Value,
-) -> Result<KubevirtMachine, CallError> {
+) -> Result<KubevirtMachine, ApiError> {
     calls
         .merge(&json!({"metadata": {"annotations": annotations}}), object)
         .await
@@ -151,7 +153,7 @@ async fn drain(
     object: &mut KubevirtMachine,
     tenant: &Calls,
     name: &str,
-) -> Result<Option<String>, CallError> {
+) -> Result<Option<String>, ApiError> {
     let Some(node) = tenant.get::<Node>(None, name).await? else {
         return Ok(None);
     };
@@ -177,7 +179,7 @@ async fn drain(
     }))
 }
 
-async fn cordon(tenant: &Calls, node: &Node, cordoned: bool) -> Result<(), CallError> {
+async fn cordon(tenant: &Calls, node: &Node, cordoned: bool) -> Result<(), ApiError> {
     if unschedulable(node) != cordoned {
         let patch = json!({"spec": {"unschedulable": cordoned.then_some(true)}});
         tenant.merge(&patch, node).await?;

@@ -1,29 +1,33 @@
 //! KubevirtMachine: one KubeVirt VM. `reconcile` reads as the list of steps.
 
 mod apply;
-mod build;
 mod eviction;
-mod instance;
-mod kubevirt;
-mod names;
 mod node;
 mod observe;
-mod status;
-mod validate;
 
-#[cfg(test)]
-mod tests;
+pub use capn_core::machine::view::VmNamespaces;
 
-use crate::calls::CallError;
-use crate::controller::{Context, Scope, Unfinished, again, paused, reference};
+use crate::calls::ApiError;
+use crate::controller::{Context, Scope, Unfinished, again, reference};
 use capn_api::{
     KubevirtMachine, Reason,
     cluster_api::{CLUSTER_NAME_LABEL, Cluster, Machine},
     kubevirt_machine::FINALIZER,
 };
+use capn_core::{
+    cluster_api::paused,
+    machine::{
+        desired,
+        diagnosis::{self, State},
+        kubevirt::{VirtualMachine, VirtualMachineInstance},
+        names,
+        status::{self, Outcome, Registration},
+        view::View,
+        virtual_machine,
+    },
+};
 use eviction::{Drain, Eviction};
 use futures::{Stream, StreamExt};
-use instance::State;
 use jiff::{SignedDuration, Timestamp};
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -36,11 +40,7 @@ use kube::{
         watcher::{self, watcher},
     },
 };
-use kubevirt::{VirtualMachine, VirtualMachineInstance};
-use node::{Nodes, Registration};
-use observe::Observed;
-pub use observe::VmNamespaces;
-use status::Outcome;
+use node::Nodes;
 use std::{fmt::Debug, sync::Arc};
 use tokio::sync::watch;
 
@@ -129,7 +129,7 @@ async fn reconcile(object: Arc<KubevirtMachine>, ctx: Arc<Context>, shared: Arc<
         ctx: &ctx,
         shared: &shared,
         object: object.as_ref().clone(),
-        observed: Observed::default(),
+        observed: View::default(),
         eviction: None,
     };
     let outcome = match observe::observe(&ctx.calls, &object, &shared.vm_namespaces).await {
@@ -157,29 +157,29 @@ struct Pass<'a> {
     ctx: &'a Context,
     shared: &'a Shared,
     object: KubevirtMachine,
-    observed: Observed,
+    observed: View,
     eviction: Option<Eviction>,
 }
 
 impl Pass<'_> {
     /// The steps of a machine that shall be there.
-    async fn advance(&mut self, now: Timestamp) -> Result<Outcome, CallError> {
+    async fn advance(&mut self, now: Timestamp) -> Result<Outcome, ApiError> {
         // First, and by what the instance says alone: a node of the management cluster waits for it.
         self.eviction = self.eviction(now).await?;
         let calls = &self.ctx.calls;
-        let wanted = match validate::validate(&self.object, &self.observed) {
+        let wanted = match desired::validate(&self.object, &self.observed) {
             Ok(wanted) => wanted,
             Err(waiting) => return Ok(Outcome::NotYet(waiting)),
         };
         self.object = apply::hold(calls, &self.object).await?;
-        let applied = match apply::apply(calls, &self.object, build::build(&wanted), &self.observed).await {
+        let applied = match apply::apply(calls, &self.object, virtual_machine::build(&wanted), &self.observed).await {
             Ok(applied) => applied,
             Err(error) if self.observed.vm.is_none() && (error.status().is_some() || error.is_name_taken()) => {
                 return Ok(Outcome::NotMade(error));
             }
             Err(error) => return Err(error),
         };
-        let state = instance::state(&self.object, &wanted, applied.vm.as_ref(), self.observed.vmi.as_ref());
+        let state = diagnosis::state(&self.object, &wanted, applied.vm.as_ref(), self.observed.vmi.as_ref());
         let mut registration = Registration::Waiting;
         if let State::Running { instance, .. } = &state {
             self.object = apply::record(calls, &self.object, instance).await?;
@@ -200,7 +200,7 @@ impl Pass<'_> {
 
     /// Whether the Node is there. Cluster API's core says so once it has matched it; until then
     /// the tenant is asked.
-    async fn registration(&self) -> Result<Registration, CallError> {
+    async fn registration(&self) -> Result<Registration, ApiError> {
         if self.matched().is_some() {
             return Ok(Registration::Done);
         }
@@ -214,10 +214,10 @@ impl Pass<'_> {
     }
 
     /// Goes on with an eviction from a node of the management cluster, or ends it.
-    async fn eviction(&mut self, now: Timestamp) -> Result<Option<Eviction>, CallError> {
+    async fn eviction(&mut self, now: Timestamp) -> Result<Option<Eviction>, ApiError> {
         let calls = &self.ctx.calls;
         let vmi = self.observed.vmi.clone();
-        let runs = vmi.as_ref().is_some_and(instance::running);
+        let runs = vmi.as_ref().is_some_and(diagnosis::running);
         let asked = vmi.as_ref().and_then(eviction::asked);
         let back = runs && asked.is_none() && eviction::begun(&self.object);
         if asked.is_none() && !back {
@@ -259,7 +259,7 @@ impl Pass<'_> {
 
     /// The steps of a machine that shall go; None when the object itself is gone. Neither Cluster
     /// nor Machine is needed.
-    async fn delete(&self) -> Result<Option<String>, CallError> {
+    async fn delete(&self) -> Result<Option<String>, ApiError> {
         let calls = &self.ctx.calls;
         if let Some(reference) = &self.object.spec.infra_cluster_secret_ref {
             return Ok(Some(format!(
@@ -331,7 +331,7 @@ fn warning(outcome: &Outcome) -> Option<(Reason, String)> {
 /// In what time to look again although nothing that is watched has changed.
 fn next_look(
     object: &KubevirtMachine,
-    observed: &Observed,
+    observed: &View,
     outcome: &Outcome,
     evicting: bool,
     now: Timestamp,

@@ -1,9 +1,10 @@
 //! The Node of a machine, in the tenant. It is asked for only until Cluster API's core has matched
 //! it, and its provider ID is set only where it is empty.
 
-use crate::calls::{CallError, Calls};
+use crate::calls::{ApiError, Calls};
 use crate::workload_cluster::{Visit, WorkloadClusters, from_kubeconfig};
 use capn_api::cluster_api::Cluster;
+use capn_core::machine::status::Registration;
 use k8s_openapi::api::core::v1::{Node, Secret};
 use kube::ResourceExt;
 use serde_json::json;
@@ -11,19 +12,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Field manager inside tenants.
 const MANAGER: &str = "capk-kubevirt-machine";
-
-/// What is known of a Node.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Registration {
-    /// It carries the provider ID.
-    Done,
-    /// It has not registered.
-    Waiting,
-    /// The tenant could not be asked, and why.
-    Unknown(String),
-    /// It carries another provider ID, which only the kubelet's settings can have given it.
-    Conflict { found: String },
-}
 
 /// Clients of tenants, by namespace and name of their Clusters.
 #[derive(Default)]
@@ -47,7 +35,7 @@ impl Nodes {
         cluster: &Cluster,
         name: &str,
         provider_id: &str,
-    ) -> Result<Registration, CallError> {
+    ) -> Result<Registration, ApiError> {
         let tenant = match self.visit(calls, cluster).await? {
             Ok(tenant) => tenant,
             Err(why) => return Ok(Registration::Unknown(why)),
@@ -66,7 +54,7 @@ impl Nodes {
     ///
     /// # Errors
     /// When its kubeconfig Secret cannot be read.
-    pub(crate) async fn visit(&self, calls: &Calls, cluster: &Cluster) -> Result<Result<Tenant, String>, CallError> {
+    pub(crate) async fn visit(&self, calls: &Calls, cluster: &Cluster) -> Result<Result<Tenant, String>, ApiError> {
         let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
         let secret = format!("{name}-kubeconfig");
         let Some(secret) = calls.get::<Secret>(Some(&namespace), &secret).await? else {
@@ -113,7 +101,7 @@ impl Nodes {
     }
 }
 
-async fn register(tenant: &Calls, name: &str, provider_id: &str) -> Result<Registration, CallError> {
+async fn register(tenant: &Calls, name: &str, provider_id: &str) -> Result<Registration, ApiError> {
     let Some(node) = tenant.get::<Node>(None, name).await? else {
         return Ok(Registration::Waiting);
     };

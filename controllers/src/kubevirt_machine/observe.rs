@@ -1,54 +1,22 @@
 //! Step 1: reads what a KubevirtMachine refers to and what was made for it. Never writes.
 
-use super::kubevirt::{VirtualMachine, VirtualMachineInstance};
-use super::names;
-use crate::calls::{CallError, Calls, Object};
-use crate::controller::cluster_api_owner;
+use crate::calls::{ApiError, Calls, Object};
 use capn_api::{
     KubevirtMachine,
     cluster_api::{CLUSTER_NAME_LABEL, Cluster, Machine},
+};
+use capn_core::cluster_api::cluster_api_owner;
+use capn_core::machine::{
+    kubevirt::{VirtualMachine, VirtualMachineInstance},
+    names,
+    view::{View, VmNamespaces},
 };
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::ResourceExt;
 use tokio::try_join;
 
-/// What was found.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Observed {
-    /// The Machine, if it and the object name each other.
-    pub(crate) machine: Option<Machine>,
-    pub(crate) cluster: Option<Cluster>,
-    /// Name of the Cluster, as far as it is known when the Cluster is not there.
-    pub(crate) cluster_name: Option<String>,
-    /// Bootstrap data, once the Machine names it.
-    pub(crate) bootstrap: Option<Secret>,
-    /// What was made of it for the VM.
-    pub(crate) user_data: Option<Secret>,
-    /// The VirtualMachine, if it belongs to the machine.
-    pub(crate) vm: Option<VirtualMachine>,
-    /// Its instance.
-    pub(crate) vmi: Option<VirtualMachineInstance>,
-    /// Whether the owner of the VirtualMachine's namespace lets us make one there.
-    pub(crate) namespace_allowed: bool,
-}
-
-/// Namespaces outside of their own in which machines may have VMs.
-#[derive(Clone, Debug, Default)]
-pub struct VmNamespaces(pub Vec<(String, String)>);
-
-impl VmNamespaces {
-    /// Whether machines of namespace `from` may have VMs in namespace `to`.
-    fn allow(&self, from: &str, to: &str) -> bool {
-        self.0.iter().any(|(a, b)| a == from && b == to)
-    }
-}
-
 /// Reads everything of a machine.
-pub(crate) async fn observe(
-    calls: &Calls,
-    object: &KubevirtMachine,
-    allowed: &VmNamespaces,
-) -> Result<Observed, CallError> {
+pub(crate) async fn observe(calls: &Calls, object: &KubevirtMachine, allowed: &VmNamespaces) -> Result<View, ApiError> {
     let namespace = object.namespace();
     let place = names::vm_namespace(object);
     let name = object.name_any();
@@ -78,7 +46,7 @@ pub(crate) async fn observe(
         get::<Secret>(calls, namespace.as_deref(), data.as_deref()),
         get::<Secret>(calls, Some(&place), user_data.as_deref()),
     )?;
-    Ok(Observed {
+    Ok(View {
         machine,
         cluster,
         cluster_name,
@@ -90,7 +58,7 @@ pub(crate) async fn observe(
     })
 }
 
-async fn get<K: Object>(calls: &Calls, namespace: Option<&str>, name: Option<&str>) -> Result<Option<K>, CallError> {
+async fn get<K: Object>(calls: &Calls, namespace: Option<&str>, name: Option<&str>) -> Result<Option<K>, ApiError> {
     match name {
         Some(name) => calls.get(namespace, name).await,
         None => Ok(None),
@@ -98,7 +66,7 @@ async fn get<K: Object>(calls: &Calls, namespace: Option<&str>, name: Option<&st
 }
 
 /// The Machine that owns the object. An owner reference alone proves nothing: any user may write one.
-async fn machine(calls: &Calls, object: &KubevirtMachine) -> Result<Option<Machine>, CallError> {
+async fn machine(calls: &Calls, object: &KubevirtMachine) -> Result<Option<Machine>, ApiError> {
     let Some(owner) = cluster_api_owner(object, "Machine") else {
         return Ok(None);
     };
@@ -113,7 +81,7 @@ async fn machine(calls: &Calls, object: &KubevirtMachine) -> Result<Option<Machi
 
 /// Whether machines of namespace `from` may have VMs in namespace `to`: in their own, or where the
 /// manager's flag or a label of the other namespace says so.
-async fn namespace_allowed(calls: &Calls, from: &str, to: &str, allowed: &VmNamespaces) -> Result<bool, CallError> {
+async fn namespace_allowed(calls: &Calls, from: &str, to: &str, allowed: &VmNamespaces) -> Result<bool, ApiError> {
     if from == to || allowed.allow(from, to) {
         return Ok(true);
     }

@@ -1,27 +1,20 @@
 //! Step 4: makes the management cluster hold what was built; writes only what differs and deletes
 //! what is no longer wanted.
 
-use super::build::{Applied, Network, Prepared, Workloads};
-use super::error::Error;
-use super::inputs::Inputs;
-use super::names::{DATASTORE_INITIALIZED_ANNOTATION, Names, VERSION_ANNOTATION};
-use super::observe::{Observed, prepared};
-use super::status::ready;
-use super::validate::Tenant;
-use super::versions;
-use crate::calls::{CallError, Calls, Dependents, Object};
-use capn_api::{
-    NestedControlPlane,
-    cluster_api::{BLOCK_MOVE_ANNOTATION, CLUSTER_NAME_LABEL},
-    common::ApiEndpoint,
-    nested_control_plane,
+use crate::calls::{ApiError, Calls, Dependents, Object};
+use capn_api::NestedControlPlane;
+use capn_core::control_plane::{
+    desired::Tenant,
+    error::Error,
+    inputs::Inputs,
+    metadata::{ManagedFields, ensure_metadata},
+    names::Names,
+    objects::{Applied, Network, Prepared, Workloads},
+    order::{waits_for_api_server, waits_for_datastore},
+    view::View,
 };
-use k8s_openapi::api::{
-    apps::v1::ControllerRevision,
-    core::v1::{Pod, Service},
-};
+use k8s_openapi::api::{apps::v1::ControllerRevision, core::v1::Service};
 use kube::ResourceExt;
-use serde_json::{Value, json};
 use std::{
     marker::PhantomData,
     sync::{Mutex, PoisonError},
@@ -33,9 +26,9 @@ pub(crate) async fn network(
     dependents: Dependents<'_>,
     tenant: &Tenant,
     wanted: Network<Prepared>,
-    live: &Observed,
+    live: &View,
     refused: &Refused,
-) -> Result<Network<Applied>, CallError> {
+) -> Result<Network<Applied>, ApiError> {
     let services = &live.services;
     let Network {
         api_server,
@@ -64,9 +57,9 @@ pub(crate) async fn workloads(
     dependents: Dependents<'_>,
     tenant: &Tenant,
     wanted: Workloads<Prepared>,
-    live: &Observed,
+    live: &View,
     refused: &Refused,
-) -> Result<Workloads<Applied>, CallError> {
+) -> Result<Workloads<Applied>, ApiError> {
     let Workloads {
         etcd,
         api_server,
@@ -120,7 +113,7 @@ async fn api_server_service(
     wanted: Service,
     live: &Option<Service>,
     refused: &Refused,
-) -> Result<Service, CallError> {
+) -> Result<Service, ApiError> {
     match apply_or_keep(dependents, &wanted, live, refused).await {
         Err(error) if error.is_invalid() && tenant.endpoint.given.is_published(&tenant.endpoint) => {
             let endpoint = tenant
@@ -150,7 +143,7 @@ async fn etcd_service(
     wanted: Service,
     live: &Option<Service>,
     refused: &Refused,
-) -> Result<Service, CallError> {
+) -> Result<Service, ApiError> {
     match apply_or_keep(dependents, &wanted, live, refused).await {
         Err(error) if error.is_invalid() => dependents.apply(&anywhere(wanted, None), None).await,
         applied => applied,
@@ -175,7 +168,7 @@ async fn apply_or_keep<K: Object>(
     wanted: &K,
     live: &Option<K>,
     refused: &Refused,
-) -> Result<K, CallError> {
+) -> Result<K, ApiError> {
     match (dependents.apply(wanted, live.as_ref()).await, live) {
         (Err(error), Some(live)) if error.is_invalid() || error.is_forbidden() => {
             refused.push(Error::Apply(error));
@@ -190,7 +183,7 @@ async fn apply_some<K: Object>(
     wanted: Option<K>,
     live: &Option<K>,
     refused: &Refused,
-) -> Result<Option<K>, CallError> {
+) -> Result<Option<K>, ApiError> {
     match wanted {
         Some(wanted) => apply_or_keep(dependents, &wanted, live, refused).await.map(Some),
         None => Ok(None),
@@ -202,74 +195,24 @@ async fn apply_or_delete<K: Object>(
     wanted: Option<K>,
     live: &Option<K>,
     refused: &Refused,
-) -> Result<Option<K>, CallError> {
+) -> Result<Option<K>, ApiError> {
     match (&wanted, live) {
         (None, Some(live)) => dependents.delete(live).await.map(|()| None),
         _ => apply_some(dependents, wanted, live, refused).await,
     }
 }
 
-/// What the controller says on the NestedControlPlane itself, beside its status.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Own {
-    pub(crate) endpoint: Option<ApiEndpoint>,
-    pub(crate) datastore_initialized: bool,
-    /// Annotations that have had their time.
-    pub(crate) obsolete: Vec<&'static str>,
-}
-
-/// Takes hold of the object: finalizer, the mark that keeps it from being moved away from its
-/// data, and the endpoint once it is known.
+/// Writes what the controller says on the object itself.
 pub(crate) async fn own(
     calls: &Calls,
     ncp: &NestedControlPlane,
     names: &Names,
-    own: &Own,
-) -> Result<NestedControlPlane, CallError> {
-    let mut annotations = serde_json::Map::new();
-    annotations.insert(BLOCK_MOVE_ANNOTATION.into(), json!(""));
-    if own.datastore_initialized {
-        annotations.insert(DATASTORE_INITIALIZED_ANNOTATION.into(), json!("true"));
+    fields: &ManagedFields,
+) -> Result<NestedControlPlane, ApiError> {
+    match ensure_metadata(ncp, names, fields) {
+        Some(patch) => calls.merge(&patch, ncp).await,
+        None => Ok(ncp.clone()),
     }
-    for obsolete in &own.obsolete {
-        if ncp.annotations().contains_key(*obsolete) {
-            annotations.insert((*obsolete).into(), Value::Null);
-        }
-    }
-    let endpoint = own.endpoint.as_ref();
-    let held = ncp
-        .finalizers()
-        .iter()
-        .any(|finalizer| finalizer == nested_control_plane::FINALIZER)
-        && annotations
-            .iter()
-            .all(|(key, value)| ncp.annotations().get(key).is_some_and(|held| value == held))
-        // By the label the Cluster is known before core has set the owner, and after it is gone.
-        && ncp.labels().contains_key(CLUSTER_NAME_LABEL)
-        && (endpoint.is_none() || ncp.spec.control_plane_endpoint.as_ref() == endpoint);
-    if held {
-        return Ok(ncp.clone());
-    }
-    let mut finalizers = ncp.finalizers().to_vec();
-    if !finalizers
-        .iter()
-        .any(|finalizer| finalizer == nested_control_plane::FINALIZER)
-    {
-        finalizers.push(nested_control_plane::FINALIZER.into());
-    }
-    let mut patch = json!({
-        "metadata": {
-            "finalizers": finalizers,
-            "annotations": annotations,
-            "labels": {CLUSTER_NAME_LABEL: names.cluster()},
-            // Others add finalizers too: ours must not remove one that came since.
-            "resourceVersion": ncp.resource_version(),
-        },
-    });
-    if let Some(endpoint) = endpoint {
-        patch["spec"] = json!({"controlPlaneEndpoint": endpoint});
-    }
-    calls.merge(&patch, ncp).await
 }
 
 /// Stores what was applied, and removes what was stored before.
@@ -278,7 +221,7 @@ pub(crate) async fn store(
     tenant: &Tenant,
     inputs: &Inputs,
     stored: &[ControllerRevision],
-) -> Result<(), CallError> {
+) -> Result<(), ApiError> {
     let Some(revision) = inputs.revision(tenant, stored) else {
         return Ok(());
     };
@@ -288,28 +231,3 @@ pub(crate) async fn store(
     }
     Ok(())
 }
-
-/// Whether the workloads of a tenant are there already, so that it needs no turn to start.
-pub(crate) fn started(tenant: &Tenant, live: &Observed) -> bool {
-    tenant.initialized || live.etcd.is_some() || live.api_server.is_some()
-}
-
-/// Whether the datastore of a new tenant cannot start yet, be it for want of a volume or of room. API
-/// servers without a store end again and again, and are backed off for minutes when it comes.
-fn waits_for_datastore(tenant: &Tenant, live: &Observed) -> bool {
-    let quorum = usize::try_from(tenant.etcd.replicas / 2 + 1).unwrap_or_default();
-    let prepared = live.etcd_pods.iter().filter(|pod| prepared(pod)).count();
-    !tenant.has_run && live.api_server.is_none() && prepared < quorum
-}
-
-/// Whether the controllers would find no API server, or one that is older than they are, which
-/// Kubernetes' version skew policy does not allow. Those that run stay as they are meanwhile.
-fn waits_for_api_server(tenant: &Tenant, live: &Observed) -> bool {
-    let version = versions::display(&tenant.version);
-    let mut serving = live.api_server_pods.iter().filter(|pod| ready(pod)).peekable();
-    let is_older = |pod: &Pod| pod.annotations().get(VERSION_ANNOTATION) != Some(&version);
-    serving.peek().is_none() || serving.any(is_older)
-}
-
-#[cfg(test)]
-mod tests;

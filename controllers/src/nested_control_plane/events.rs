@@ -1,12 +1,14 @@
 //! Events: what people wait for, and what they have to mend.
 
-use super::error::{Again, Error};
-use super::health::Cause;
 use crate::controller::{Context, Unfinished, again, reference};
 use capn_api::{
     Condition, ConditionStatus, NestedControlPlane, Reason,
     condition::find,
     nested_control_plane::{NestedControlPlaneStatus, condition as types},
+};
+use capn_core::control_plane::{
+    diagnosis::Cause,
+    error::{Again, Error},
 };
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::{controller::Action, events::EventType, reflector::ObjectRef};
@@ -22,8 +24,8 @@ pub(super) async fn complain(
     let mut unfinished = None;
     for error in errors {
         let policy = error.policy();
-        if let Some(type_) = policy.event {
-            ctx.event(&reference(ncp), type_, policy.reason, &error.to_string())
+        if policy.warns {
+            ctx.event(&reference(ncp), EventType::Warning, policy.reason, &error.to_string())
                 .await;
         }
         let steadily = now + SignedDuration::from_secs(15);

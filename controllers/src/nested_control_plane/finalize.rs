@@ -1,15 +1,16 @@
 //! Deletion: everything of a tenant goes, in an order that lets what is left be seen; volumes by
 //! the field for it; Secrets that a person brought stay.
 
-use super::names::Names;
-use super::observe::Observed;
-use crate::calls::{CallError, Calls, Dependents, Object};
+use crate::calls::{ApiError, Calls, Dependents, Object};
 use capn_api::{
     NestedControlPlane,
     cluster_api::{CLUSTER_NAME_LABEL, CONTROL_PLANE_LABEL, Cluster, Machine},
-    nested_control_plane::{NestedControlPlaneSpec, RetentionPolicy},
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use capn_core::control_plane::{
+    deletion::{deletes_claims, orphaned},
+    names::Names,
+    view::View,
+};
 use kube::ResourceExt;
 
 /// Deletes; returns what is waited for, or None when nothing is left.
@@ -18,8 +19,8 @@ pub(crate) async fn finalize(
     ncp: &NestedControlPlane,
     cluster: Option<&Cluster>,
     names: &Names,
-    observed: &Observed,
-) -> Result<Option<String>, CallError> {
+    observed: &View,
+) -> Result<Option<String>, ApiError> {
     if orphaned(ncp, observed) {
         return Ok(None);
     }
@@ -74,29 +75,8 @@ pub(crate) async fn finalize(
     Ok(left.map(|service| format!("waiting for Service {} to go", service.name_any())))
 }
 
-/// Whether what belongs to the control plane is to stay, which `kubectl delete --cascade=orphan` asks
-/// for. The garbage collector then takes the owner references away, and last the finalizer that says
-/// so.
-pub(crate) fn orphaned(ncp: &NestedControlPlane, observed: &Observed) -> bool {
-    if ncp.finalizers().iter().any(|finalizer| finalizer == "orphan") {
-        return true;
-    }
-    let uid = ncp.uid();
-    let owned = |meta: &ObjectMeta| {
-        let mut owners = meta.owner_references.iter().flatten();
-        owners.any(|owner| Some(&owner.uid) == uid.as_ref())
-    };
-    let workloads = [
-        observed.api_server.as_ref().map(|live| &live.metadata),
-        observed.controllers.as_ref().map(|live| &live.metadata),
-        observed.etcd.as_ref().map(|live| &live.metadata),
-    ];
-    let mut workloads = workloads.into_iter().flatten().peekable();
-    workloads.peek().is_some() && workloads.all(|workload| !owned(workload))
-}
-
 /// Workers need the API server to leave: their pods are drained through it.
-async fn workers(calls: &Calls, ncp: &NestedControlPlane, names: &Names) -> Result<Option<String>, CallError> {
+async fn workers(calls: &Calls, ncp: &NestedControlPlane, names: &Names) -> Result<Option<String>, ApiError> {
     let selector = format!("{CLUSTER_NAME_LABEL}={},!{CONTROL_PLANE_LABEL}", names.cluster());
     let machines: Vec<Machine> = calls.list(ncp.namespace().as_deref(), &selector).await?;
     Ok(machines.first().map(|machine| {
@@ -108,18 +88,11 @@ async fn workers(calls: &Calls, ncp: &NestedControlPlane, names: &Names) -> Resu
     }))
 }
 
-/// Whether the volumes go with the control plane.
-pub(crate) fn deletes_claims(spec: &NestedControlPlaneSpec) -> bool {
-    let etcd = spec.datastore.as_ref().and_then(|datastore| datastore.etcd.as_ref());
-    let retention = etcd.and_then(|etcd| etcd.persistent_volume_claim_retention_policy.as_ref());
-    retention.is_none_or(|retention| retention.when_deleted == RetentionPolicy::Delete)
-}
-
 fn left(what: &str, pods: &[k8s_openapi::api::core::v1::Pod]) -> Option<String> {
     (!pods.is_empty()).then(|| format!("waiting for pods of {what} to end"))
 }
 
-async fn delete<K: Object>(dependents: Dependents<'_>, live: &Option<K>) -> Result<(), CallError> {
+async fn delete<K: Object>(dependents: Dependents<'_>, live: &Option<K>) -> Result<(), ApiError> {
     match live {
         Some(live) => dependents.delete(live).await,
         None => Ok(()),

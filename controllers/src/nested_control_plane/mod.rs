@@ -1,42 +1,43 @@
 //! NestedControlPlane: a tenant's control plane as pods. `reconcile` reads as the list of steps.
 
-mod addresses;
 mod apply;
-mod build;
-mod datastore;
-mod error;
+mod certificates;
 mod events;
 mod finalize;
-mod health;
-mod inputs;
-mod keys;
-mod names;
 mod observe;
-mod start_limiter;
-mod status;
-mod stuck;
-mod validate;
-mod versions;
 
-#[cfg(test)]
-mod tests;
-
-use crate::controller::{Context, Scope, Unfinished, again, paused, reference};
-use crate::ownership::Owner;
+use crate::controller::{Context, Scope, Unfinished, again, reference};
 use crate::tenant::{Tenants, Written};
 use crate::workload_cluster::Access;
-use addresses::{Addresses, Given};
 use apply::Refused;
 use capn_api::{NestedControlPlane, Reason, cluster_api::Cluster};
-use error::Error;
+use capn_core::{
+    cluster_api::paused,
+    control_plane::{
+        addresses::{self, Addresses, Given},
+        certificates::Authorities,
+        cluster::{OfCluster, cluster_of, control_plane_of},
+        datastore, deletion,
+        desired::{self, Tenant, ValidateError},
+        diagnosis,
+        error::Error,
+        inputs::{self, Inputs},
+        metadata::ManagedFields,
+        names::{self, Names},
+        objects, order,
+        start_limiter::StartLimiter,
+        status::{self, Outcome},
+        view::View,
+    },
+    ownership::Owner,
+};
+use certificates::Leaves;
 use futures::FutureExt;
-use inputs::Inputs;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
     core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service},
 };
-use keys::{Authorities, Leaves};
 use kube::{
     Client, Resource, ResourceExt,
     core::PartialObjectMeta,
@@ -47,13 +48,8 @@ use kube::{
         watcher,
     },
 };
-use names::Names;
-use observe::{Observed, OfCluster};
-use start_limiter::StartLimiter;
-use status::Outcome;
 use std::{mem, slice, sync::Arc};
 use tokio::sync::watch;
-use validate::{Tenant, ValidateError};
 
 /// Name of the controller, and its field manager.
 const NAME: &str = "capn-nested-control-plane";
@@ -102,11 +98,11 @@ pub async fn run(client: Client, scope: Scope, max_concurrent_starts: u32, shutd
             crate::watch::changes::<Cluster>(&scope, &client),
             move |cluster: Cluster| {
                 let (namespace, name) = (cluster.namespace(), cluster.name_any());
-                let named = observe::control_plane_of(&cluster).map(|control_plane| {
+                let named = control_plane_of(&cluster).map(|control_plane| {
                     ObjectRef::new(control_plane).within(&cluster.namespace().unwrap_or_default())
                 });
                 find(&by_cluster, |ncp| {
-                    ncp.namespace() == namespace && observe::cluster_of(ncp).as_ref() == Some(&name)
+                    ncp.namespace() == namespace && cluster_of(ncp).as_ref() == Some(&name)
                 })
                 .into_iter()
                 .chain(named)
@@ -155,7 +151,7 @@ async fn reconcile(ncp: Arc<NestedControlPlane>, ctx: Arc<Context>, own: Arc<Own
         now,
     };
     let uid = ncp.uid().unwrap_or_default();
-    let known = observe::cluster_of(&ncp).map(|cluster| Names::new(&cluster, &uid));
+    let known = cluster_of(&ncp).map(|cluster| Names::new(&cluster, &uid));
     let (cluster, disputed) = match observe::cluster(&ctx.calls, &ncp).await {
         Ok(OfCluster::Found(cluster)) => (Some(*cluster), None),
         Ok(OfCluster::Missing) => (None, None),
@@ -197,12 +193,12 @@ struct Pass<'a> {
     owner: Owner,
     ncp: NestedControlPlane,
     /// None while nothing was read: then nothing of it is known, which is not the same as nothing.
-    observed: Option<Observed>,
+    observed: Option<View>,
     now: Timestamp,
 }
 
 impl Pass<'_> {
-    async fn observe(&self, names: &Names) -> Result<Observed, Error> {
+    async fn observe(&self, names: &Names) -> Result<View, Error> {
         let dependents = self.ctx.calls.dependents(&self.owner);
         let members = datastore::members(&self.ncp);
         let namespace = self.ncp.namespace().unwrap_or_default();
@@ -230,23 +226,23 @@ impl Pass<'_> {
             self.stop(&observed).await?;
         }
         let (mut tenant, invalid) = self.tenant(cluster, &observed)?;
-        validate::validate_claims(&self.ncp, &observed)?;
+        desired::validate_claims(&self.ncp, &observed)?;
         tenant.etcd.bootstrap = datastore.bootstrap();
         let stored = Inputs::stored(&observed.revisions).unwrap_or_default();
         let given = stored.addresses;
         let services = &observed.services;
         tenant.endpoint.given = given.missing(services.api_server.as_ref(), services.etcd.as_ref());
-        let rollout = validate::rollout(&mut tenant, &observed, self.now);
-        let own = apply::Own {
+        let rollout = desired::rollout(&mut tenant, &observed, self.now);
+        let own = ManagedFields {
             endpoint: None,
             datastore_initialized: !accepted && datastore::initialized(&self.ncp, Some(&observed)),
             obsolete: datastore::obsolete(&datastore, accepted),
         };
         self.ncp = apply::own(calls, &self.ncp, names, &own).await.map_err(Error::Apply)?;
         let refused = Refused::default();
-        let network = apply::network(dependents, &tenant, build::network(&tenant), &observed, &refused);
+        let network = apply::network(dependents, &tenant, objects::network(&tenant), &observed, &refused);
         let secrets = &observed.secrets;
-        let authorities = keys::authorities(dependents, &tenant, secrets, &stored.authorities, self.now);
+        let authorities = certificates::authorities(dependents, &tenant, secrets, &stored.authorities, self.now);
         // Neither is cut off by what the other meets.
         let (network, authorities) = tokio::join!(network.boxed(), authorities.boxed());
         let (network, mut authorities) = (network.map_err(Error::Apply)?, authorities?);
@@ -254,14 +250,14 @@ impl Pass<'_> {
             return Ok(Outcome::WaitingForAddress);
         };
         let address = addresses.published.as_ref().map(|_| addresses.reached.0);
-        let overlap = match validate::validate_endpoint(&tenant.network, address) {
+        let overlap = match desired::validate_endpoint(&tenant.network, address) {
             Err(error) if !tenant.has_run => return Err(error.into()),
             checked => checked.err(),
         };
-        if !apply::started(&tenant, &observed) && !self.own.start_limiter.try_acquire(&self.ncp, &all, self.now) {
+        if !order::started(&tenant, &observed) && !self.own.start_limiter.try_acquire(&self.ncp, &all, self.now) {
             return Ok(Outcome::WaitingForStartSlot);
         }
-        let leaves = keys::leaves(dependents, &tenant, &addresses, &authorities, secrets, self.now)
+        let leaves = certificates::leaves(dependents, &tenant, &addresses, &authorities, secrets, self.now)
             .boxed()
             .await;
         let (leaves, unissued) = match leaves {
@@ -269,7 +265,7 @@ impl Pass<'_> {
             Err(error) => (None, Some(error)),
             Ok(leaves) => (Some(leaves), None),
         };
-        let mut wanted = build::workloads(&tenant, &addresses, &authorities.marks);
+        let mut wanted = objects::workloads(&tenant, &addresses, &authorities.marks);
         wanted.api_server = wanted.api_server.filter(|_| !stopped);
         wanted.controllers = wanted.controllers.filter(|_| !stopped);
         wanted.etcd = wanted.etcd.filter(|_| !datastore.is_gone());
@@ -279,7 +275,7 @@ impl Pass<'_> {
             .map_err(Error::Apply)?;
         let status = workloads.api_server.as_ref().and_then(|made| made.status.as_ref());
         let serves = status.is_some_and(|status| status.ready_replicas.unwrap_or(0) > 0);
-        let own = apply::Own {
+        let own = ManagedFields {
             endpoint: addresses.published.clone(),
             datastore_initialized: serves,
             obsolete: Vec::new(),
@@ -328,14 +324,14 @@ impl Pass<'_> {
 
     /// The control plane that is wanted. What is wrong with it comes beside the one that was applied
     /// last, which is kept alive meanwhile.
-    fn tenant(&self, cluster: &Cluster, observed: &Observed) -> Result<(Tenant, Option<ValidateError>), ValidateError> {
+    fn tenant(&self, cluster: &Cluster, observed: &View) -> Result<(Tenant, Option<ValidateError>), ValidateError> {
         let in_use = datastore::initialized(&self.ncp, Some(observed));
         let stored = Inputs::stored(&observed.revisions).filter(|_| in_use);
         let used = stored.and_then(|inputs| {
             let (ncp, cluster) = inputs.applied_to(&self.ncp, cluster);
-            validate::validate(&ncp, &cluster).ok()
+            desired::validate(&ncp, &cluster).ok()
         });
-        let wanted = validate::validate(&self.ncp, cluster).and_then(|wanted| inputs::unchanged(wanted, used.as_ref()));
+        let wanted = desired::validate(&self.ncp, cluster).and_then(|wanted| inputs::unchanged(wanted, used.as_ref()));
         match (wanted, used) {
             (Ok(wanted), _) => Ok((wanted, None)),
             (Err(error), Some(used)) => Ok((used, Some(error))),
@@ -345,7 +341,7 @@ impl Pass<'_> {
 
     /// Ends the API servers of a control plane whose data is gone, and what works through them. What is in
     /// the workload cluster is written anew when there are others.
-    async fn stop(&self, observed: &Observed) -> Result<(), Error> {
+    async fn stop(&self, observed: &View) -> Result<(), Error> {
         self.own.tenants.forget(self.owner.uid());
         let dependents = self.ctx.calls.dependents(&self.owner);
         for live in observed.controllers.iter().chain(&observed.api_server) {
@@ -370,7 +366,7 @@ impl Pass<'_> {
             authority: authorities.ca.trusted(),
             admin,
         };
-        let objects = build::inside(tenant, addresses, endpoint, authorities.ca.trusted());
+        let objects = objects::inside(tenant, addresses, endpoint, authorities.ca.trusted());
         let written = self.own.tenants.write(self.owner.uid(), access, objects).await?;
         Ok(Some(written))
     }
@@ -384,7 +380,7 @@ impl Pass<'_> {
             if let Some(waiting) = waiting.map_err(Error::Apply)? {
                 return Ok(Some(waiting));
             }
-            if finalize::orphaned(&self.ncp, &observed) {
+            if deletion::orphaned(&self.ncp, &observed) {
                 let note = "Deleted with --cascade=orphan: everything that was created for this control plane stays";
                 self.ctx
                     .event(&reference(&self.ncp), EventType::Normal, Reason::Orphaned, note)
@@ -414,7 +410,7 @@ impl Pass<'_> {
         let written = ctx.calls.put_status(&ncp, status).await;
         let status = written.map_err(|error| Unfinished::from(&error))?;
         let key = ObjectRef::from_obj(&ncp).to_string();
-        let cause = observed.as_ref().and_then(health::diagnose);
+        let cause = observed.as_ref().and_then(diagnosis::diagnose);
         events::announce(ctx, &ncp, &status, cause.filter(|cause| cause.needs_user_action)).await;
         match &outcome {
             Outcome::Failed(error) => events::complain(ctx, &ncp, slice::from_ref(error), None, now).await,

@@ -1,216 +1,38 @@
 //! Step 1: reads what a NestedControlPlane refers to and what was made for it. Never writes.
 
-use super::names::{self, Names};
-use super::stuck::{self, Complaint};
-use crate::calls::{CallError, Calls, Dependents, Object};
-use crate::controller::cluster_owner;
-use crate::ownership::Owner;
-use capn_api::{
-    NestedControlPlane,
-    cluster_api::{CLUSTER_NAME_LABEL, Cluster},
-    nested_control_plane::DatastoreMember,
+use crate::calls::{ApiError, Calls, Dependents, Object};
+use capn_api::{NestedControlPlane, nested_control_plane::DatastoreMember};
+use capn_core::{
+    cluster_api::cluster_owner,
+    control_plane::{
+        cluster::OfCluster,
+        names::{self, Names},
+        stuck,
+        view::{Secrets, Services, StorageProblem, View, by_component, unbound},
+    },
+    ownership::Owner,
 };
 use futures::future::try_join_all;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::{
-    apps::v1::{ControllerRevision, Deployment, StatefulSet},
-    core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service},
-    policy::v1::PodDisruptionBudget,
+    core::v1::{PersistentVolumeClaim, Secret},
     storage::v1::StorageClass,
 };
 use kube::ResourceExt;
-use std::collections::BTreeMap;
 use tokio::try_join;
-
-/// What was found.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Observed {
-    pub(crate) secrets: Secrets,
-    pub(crate) services: Services,
-    pub(crate) etcd: Option<StatefulSet>,
-    pub(crate) etcd_config: Option<ConfigMap>,
-    pub(crate) api_server: Option<Deployment>,
-    pub(crate) controllers: Option<Deployment>,
-    pub(crate) revisions: Vec<ControllerRevision>,
-    pub(crate) etcd_budget: Option<PodDisruptionBudget>,
-    pub(crate) api_server_budget: Option<PodDisruptionBudget>,
-    pub(crate) controllers_budget: Option<PodDisruptionBudget>,
-    pub(crate) api_server_pods: Vec<Pod>,
-    pub(crate) controllers_pods: Vec<Pod>,
-    pub(crate) etcd_pods: Vec<Pod>,
-    pub(crate) claims: Vec<PersistentVolumeClaim>,
-    /// Claims that an etcd of ours would use and that belong to somebody else.
-    pub(crate) foreign_claims: Vec<String>,
-    /// What keeps a claim without a volume, when that can be told.
-    pub(crate) storage: StorageProblem,
-    /// What others say of objects that do not come further.
-    pub(crate) complaints: Vec<Complaint>,
-    /// When this was read.
-    pub(crate) now: Timestamp,
-}
-
-/// Time in which a claim finds a volume that was made by hand and whose class is no object, and in
-/// which a scheduler that fails to place a pod, because it does not know its claim yet, tries again.
-const SETTLING: SignedDuration = SignedDuration::from_secs(15);
-
-/// Events are not watched.
-const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(15);
 
 /// Objects of one control plane whose Events are read.
 const MOST_COMPLAINTS: usize = 2;
 
-impl Observed {
-    /// What others say of this object, which does not come further.
-    pub(crate) fn complaint(&self, object: &impl ResourceExt) -> Option<&str> {
-        let uid = object.uid()?;
-        let found = self.complaints.iter().find(|complaint| complaint.uid == uid)?;
-        Some(&found.message)
-    }
-
-    /// Whether a claim or a pod is so new that what it lacks may still come by itself.
-    pub(crate) fn is_new(&self, object: &impl ResourceExt) -> bool {
-        settles(object).is_some_and(|at| at > self.now)
-    }
-
-    /// All pods of the control plane, those that others wait for first.
-    pub(crate) fn pods(&self) -> impl Iterator<Item = &Pod> {
-        self.etcd_pods
-            .iter()
-            .chain(&self.api_server_pods)
-            .chain(&self.controllers_pods)
-    }
-
-    /// When the first object that does not come further is no longer new; or when to ask again what
-    /// others say of it.
-    pub(crate) fn due(&self) -> Option<Timestamp> {
-        let claim = unbound(&self.claims).and_then(settles);
-        let waiting = self.pods().filter(|pod| !placed(pod) || stuck::unprepared(pod));
-        let set = self.etcd.as_ref().filter(|_| stuck::lacks_pods(self));
-        let settles = claim
-            .into_iter()
-            .chain(waiting.filter_map(settles))
-            .chain(set.and_then(settles));
-        let again = (!stuck::stuck(self).is_empty()).then(|| self.now + ASK_AGAIN);
-        settles.filter(|at| *at > self.now).chain(again).min()
-    }
-}
-
-fn settles(object: &impl ResourceExt) -> Option<Timestamp> {
-    Some(object.creation_timestamp()?.0 + SETTLING)
-}
-
-/// Secrets of a tenant by name: ours, and what has the names of ours.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Secrets(BTreeMap<String, Secret>);
-
-impl Secrets {
-    /// The Secret of this name.
-    pub(crate) fn get(&self, name: &str) -> Option<&Secret> {
-        self.0.get(name)
-    }
-
-    /// All of them.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Secret> {
-        self.0.values()
-    }
-}
-
-impl FromIterator<Secret> for Secrets {
-    fn from_iter<T: IntoIterator<Item = Secret>>(secrets: T) -> Self {
-        let named = secrets.into_iter().map(|secret| (secret.name_any(), secret));
-        Self(named.collect())
-    }
-}
-
-/// Services of a tenant.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Services {
-    pub(crate) api_server: Option<Service>,
-    pub(crate) etcd: Option<Service>,
-    pub(crate) etcd_peers: Option<Service>,
-}
-
-impl Services {
-    /// All of them.
-    pub(crate) fn all(&self) -> [&Option<Service>; 3] {
-        let Self {
-            api_server,
-            etcd,
-            etcd_peers,
-        } = self;
-        [api_server, etcd, etcd_peers]
-    }
-}
-
-/// What keeps a claim without a volume.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(crate) enum StorageProblem {
-    /// Nothing that is known.
-    #[default]
-    None,
-    /// The claim names no class and the cluster has no default.
-    NoDefaultClass,
-    /// The class that it names is not there.
-    NoSuchClass(String),
-}
-
-/// The Cluster of a NestedControlPlane.
-#[derive(Clone, Debug)]
-pub(crate) enum OfCluster {
-    /// It belongs to this one: they name each other.
-    Found(Box<Cluster>),
-    /// There is none, or none any more.
-    Missing,
-    /// What the object says of its Cluster is not what the Cluster says.
-    Disputed(String),
-}
-
 /// Reads the Cluster of this object: its owner or, while Cluster API's core has not said so yet,
 /// the one that names it as its control plane. Core takes seconds over the owner, and a tenant
 /// need not wait for them. An owner reference alone proves nothing: any user may write one.
-pub(crate) async fn cluster(calls: &Calls, ncp: &NestedControlPlane) -> Result<OfCluster, CallError> {
-    let (namespace, name) = (ncp.namespace(), ncp.name_any());
-    let names_this = |cluster: &Cluster| control_plane_of(cluster) == Some(&name);
-    if let Some(owner) = cluster_owner(ncp) {
-        let found: Option<Cluster> = calls.get(namespace.as_deref(), &owner.name).await?;
-        return Ok(match found {
-            None => OfCluster::Missing,
-            Some(cluster) if cluster.uid().as_ref() != Some(&owner.uid) => OfCluster::Disputed(format!(
-                "the owner reference to Cluster {} has the UID of another object: remove it",
-                owner.name
-            )),
-            Some(cluster) if !names_this(&cluster) => OfCluster::Disputed(format!(
-                "Cluster {} owns this object but does not name it: set its spec.controlPlaneRef to NestedControlPlane {name}, or delete this object",
-                owner.name
-            )),
-            Some(cluster) => OfCluster::Found(Box::new(cluster)),
-        });
-    }
-    let mut clusters: Vec<Cluster> = calls.list(namespace.as_deref(), "").await?;
-    clusters.retain(names_this);
-    Ok(match (clusters.pop(), clusters.first()) {
-        (None, _) => OfCluster::Missing,
-        (Some(cluster), None) => OfCluster::Found(Box::new(cluster)),
-        (Some(one), Some(other)) => OfCluster::Disputed(format!(
-            "Clusters {} and {} both name this object as their control plane: give each a NestedControlPlane of its own",
-            other.name_any(),
-            one.name_any()
-        )),
+pub(crate) async fn cluster(calls: &Calls, ncp: &NestedControlPlane) -> Result<OfCluster, ApiError> {
+    let namespace = ncp.namespace();
+    Ok(match cluster_owner(ncp) {
+        Some(owner) => OfCluster::by_owner(ncp, owner, calls.get(namespace.as_deref(), &owner.name).await?),
+        None => OfCluster::by_reference(ncp, calls.list(namespace.as_deref(), "").await?),
     })
-}
-
-/// The name of the NestedControlPlane that a Cluster names.
-pub(crate) fn control_plane_of(cluster: &Cluster) -> Option<&String> {
-    let reference = cluster.spec.control_plane_ref.as_ref()?;
-    let ours = reference.kind == "NestedControlPlane" && reference.api_group == "controlplane.cluster.x-k8s.io";
-    ours.then_some(&reference.name)
-}
-
-/// The name of the Cluster, as far as the object itself tells.
-pub(crate) fn cluster_of(ncp: &NestedControlPlane) -> Option<String> {
-    cluster_owner(ncp)
-        .map(|owner| owner.name.clone())
-        .or_else(|| ncp.labels().get(CLUSTER_NAME_LABEL).cloned())
 }
 
 /// Reads everything that belongs to a control plane, and what has the names of its own.
@@ -220,7 +42,7 @@ pub(crate) async fn observe(
     names: &Names,
     members: &[DatastoreMember],
     now: Timestamp,
-) -> Result<Observed, CallError> {
+) -> Result<View, ApiError> {
     let calls = dependents.calls();
     let owned = names.owned_selector();
     let place = Some(namespace);
@@ -240,7 +62,7 @@ pub(crate) async fn observe(
     let (mut services, mut budgets) = (Found::owned(services, owner), Found::owned(budgets, owner));
     let mut deployments = Found::owned(deployments, owner);
     let mut pods_of = by_component(pods);
-    let mut observed = Observed {
+    let mut observed = View {
         secrets,
         services: Services {
             api_server: services.take(&names.api_server_service()),
@@ -277,16 +99,6 @@ pub(crate) async fn observe(
     Ok(observed)
 }
 
-/// Pods by the component that they say they are of.
-fn by_component(pods: Vec<Pod>) -> BTreeMap<String, Vec<Pod>> {
-    let mut found = BTreeMap::<String, Vec<Pod>>::new();
-    for pod in pods {
-        let component = pod.labels().get(names::COMPONENT_LABEL).cloned().unwrap_or_default();
-        found.entry(component).or_default().push(pod);
-    }
-    found
-}
-
 /// Objects of one kind, to be taken by name.
 struct Found<K>(Vec<K>);
 
@@ -306,7 +118,7 @@ impl<K: Object> Found<K> {
 }
 
 /// Ours are found by label. What a person brought may lack it, so what is not found so is asked for.
-async fn secrets(dependents: Dependents<'_>, namespace: &str, names: &Names) -> Result<Secrets, CallError> {
+async fn secrets(dependents: Dependents<'_>, namespace: &str, names: &Names) -> Result<Secrets, ApiError> {
     let calls = dependents.calls();
     let found = calls.list(Some(namespace), &names.owned_selector()).await?;
     let mut found = Found::owned(found, dependents.owner());
@@ -329,7 +141,7 @@ async fn claims(
     namespace: &str,
     names: &Names,
     members: &[DatastoreMember],
-) -> Result<Vec<PersistentVolumeClaim>, CallError> {
+) -> Result<Vec<PersistentVolumeClaim>, ApiError> {
     let mut claims: Vec<PersistentVolumeClaim> = calls.list(Some(namespace), &names.owned_selector()).await?;
     for member in members {
         let name = names.claim_of(&member.name);
@@ -344,7 +156,7 @@ async fn claims(
 }
 
 /// A StatefulSet uses the claims that it finds, whosever they are: those that are not ours.
-async fn foreign_claims(calls: &Calls, namespace: &str, names: &Names) -> Result<Vec<String>, CallError> {
+async fn foreign_claims(calls: &Calls, namespace: &str, names: &Names) -> Result<Vec<String>, ApiError> {
     let claims = (0..names::ETCD_MEMBERS).map(|ordinal| {
         let name = names.claim(ordinal);
         async move { calls.get::<PersistentVolumeClaim>(Some(namespace), &name).await }
@@ -353,35 +165,8 @@ async fn foreign_claims(calls: &Calls, namespace: &str, names: &Names) -> Result
     Ok(found.into_iter().flatten().map(|claim| claim.name_any()).collect())
 }
 
-/// The first claim without a volume.
-pub(crate) fn unbound(claims: &[PersistentVolumeClaim]) -> Option<&PersistentVolumeClaim> {
-    claims
-        .iter()
-        .find(|claim| claim.status.as_ref().and_then(|status| status.phase.as_deref()) != Some("Bound"))
-}
-
-/// Whether a pod has a Node.
-fn placed(pod: &Pod) -> bool {
-    pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
-}
-
-/// Whether the kubelet has a pod's volumes and sandbox: a pod that has a Node may still wait long for
-/// them. Kubelets before 1.29 do not say so; their pods count once they run.
-pub(crate) fn prepared(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    phase == Some("Running") || holds(pod, "PodReadyToStartContainers")
-}
-
-/// Whether a pod has this condition.
-pub(crate) fn holds(pod: &Pod, type_: &str) -> bool {
-    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions
-        .into_iter()
-        .any(|condition| condition.type_ == type_ && condition.status == "True")
-}
-
 /// A claim says nothing of why it waits but in events, so its class is looked at.
-async fn storage_problem(calls: &Calls, claim: &PersistentVolumeClaim) -> Result<StorageProblem, CallError> {
+async fn storage_problem(calls: &Calls, claim: &PersistentVolumeClaim) -> Result<StorageProblem, ApiError> {
     match claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref()) {
         None => Ok(StorageProblem::NoDefaultClass),
         Some("") => Ok(StorageProblem::None),

@@ -1,17 +1,10 @@
 //! What is written inside a tenant cluster: what kubeadm would have written for workers to join,
-//! the address of the API server, and the add-ons. `build` is pure; `Tenants` writes it once per
+//! the address of the API server, and the add-ons. `Tenants` writes it once per
 //! change of content and looks again at a slow pace. No watch and no cache per tenant.
 
-mod build;
-mod core_dns;
-mod kube_proxy;
-mod kubeadm;
-mod rbac;
-
-pub(crate) use build::{Facts, Objects, objects};
-
-use crate::calls::{CallError, Calls, Cause, Object};
+use crate::calls::{ApiError, Calls, Object};
 use crate::workload_cluster::{Access, WorkloadClusters};
+use capn_core::workload_cluster::{Objects, PrepareError};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use std::{
@@ -30,28 +23,6 @@ const SEEDER: &str = "capn-seed";
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 /// Calls to one tenant at the same time.
 const PARALLEL: usize = 4;
-
-/// Why a tenant could not be prepared.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SeedError {
-    #[error("the tenant's API server cannot be reached yet: {0}")]
-    Unreachable(CallError),
-    #[error("in the tenant: {0}")]
-    Call(CallError),
-    #[error("no client for the tenant's API server: {0}")]
-    Client(String),
-    #[error("the tenant's API server answers slowly: its objects could not be written in {} s", crate::workload_cluster::BUDGET.as_secs())]
-    Slow,
-}
-
-impl From<CallError> for SeedError {
-    fn from(error: CallError) -> Self {
-        match error.cause {
-            Cause::Silent(_) => Self::Unreachable(error),
-            Cause::Refused(_) | Cause::Garbled(_) | Cause::NameTaken { .. } => Self::Call(error),
-        }
-    }
-}
 
 /// Clients of tenants, by the UID of their control planes, and what was last written through them.
 #[derive(Default)]
@@ -78,7 +49,7 @@ pub(crate) enum Written {
 impl Tenants {
     /// Writes the objects, unless just these were written lately. Takes no longer than the budget of
     /// a pass; what was written by then is not written again by the next.
-    pub(crate) async fn write(&self, uid: &str, access: Access<'_>, objects: Objects) -> Result<Written, SeedError> {
+    pub(crate) async fn write(&self, uid: &str, access: Access<'_>, objects: Objects) -> Result<Written, PrepareError> {
         let known = self.client(uid, access).await?;
         let content = objects.content();
         if known
@@ -93,7 +64,7 @@ impl Tenants {
         };
         let written = tokio::time::timeout_at(visit.deadline(), apply(&known, objects)).await;
         self.0.leave(uid, visit);
-        written.map_err(|_| SeedError::Slow)??;
+        written.map_err(|_| PrepareError::Slow)??;
         self.0.update(uid, |known| {
             known.written = Some((content, Instant::now()));
             known.progress = Arc::default();
@@ -106,14 +77,14 @@ impl Tenants {
         self.0.forget(uid);
     }
 
-    async fn client(&self, uid: &str, access: Access<'_>) -> Result<Known, SeedError> {
+    async fn client(&self, uid: &str, access: Access<'_>) -> Result<Known, PrepareError> {
         let mut hasher = DefaultHasher::new();
         (access.server, access.authority, &access.admin.certificate).hash(&mut hasher);
         let fingerprint = hasher.finish();
         if let Some(known) = self.0.get(uid, fingerprint) {
             return Ok(known);
         }
-        let client = access.client().await.map_err(SeedError::Client)?;
+        let client = access.client().await.map_err(PrepareError::Client)?;
         let known = Known {
             calls: Calls::new(client.clone(), MANAGER),
             seeder: Calls::new(client, SEEDER),
@@ -130,8 +101,8 @@ impl Known {
     async fn once<K: Object>(
         &self,
         object: &K,
-        write: impl Future<Output = Result<(), CallError>>,
-    ) -> Result<(), CallError> {
+        write: impl Future<Output = Result<(), ApiError>>,
+    ) -> Result<(), ApiError> {
         let mark = mark(object);
         let progress = || self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         if progress().contains(&mark) {
@@ -142,7 +113,7 @@ impl Known {
         Ok(())
     }
 
-    async fn apply<K: Object + Send + Sync>(&self, objects: Vec<K>) -> Result<(), CallError> {
+    async fn apply<K: Object + Send + Sync>(&self, objects: Vec<K>) -> Result<(), ApiError> {
         stream::iter(objects)
             .map(|object| async move {
                 let write = async { self.calls.apply_reserved(&object).await.map(drop) };
@@ -153,7 +124,7 @@ impl Known {
             .await
     }
 
-    async fn create<K: Object>(&self, objects: Vec<K>) -> Result<(), CallError> {
+    async fn create<K: Object>(&self, objects: Vec<K>) -> Result<(), ApiError> {
         for object in objects {
             self.once(&object, self.seeder.create_reserved(&object)).await?;
         }
@@ -172,7 +143,7 @@ fn text(object: &impl Serialize) -> String {
     serde_json::to_string(object).unwrap_or_default()
 }
 
-async fn apply(known: &Known, objects: Objects) -> Result<(), CallError> {
+async fn apply(known: &Known, objects: Objects) -> Result<(), ApiError> {
     let Objects {
         roles,
         role_bindings,

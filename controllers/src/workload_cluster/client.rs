@@ -1,8 +1,8 @@
 //! Clients of workload clusters. Their API servers belong to tenants: an answer is bounded in bytes
 //! and time, and neither a kubeconfig nor the environment leads a client anywhere else.
 
-use crate::pki::{self, Credentials, PemPair, Trust};
 use capn_api::common::ApiEndpoint;
+use capn_core::pki::{self, Credentials, PemPair, Trust};
 use http_body_util::Limited;
 use kube::{
     Client, Config,

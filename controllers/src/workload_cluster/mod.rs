@@ -16,7 +16,7 @@ use tokio::{
 };
 
 /// Longest time that one pass may spend on a workload cluster, all of its calls together.
-pub(crate) const BUDGET: Duration = Duration::from_secs(10);
+pub(crate) use capn_core::workload_cluster::BUDGET;
 /// Workload clusters that a controller works on at the same time: half of its passes, so that the
 /// other half is free for the management cluster's objects.
 const MAX_CONCURRENT: usize = 8;

@@ -1,0 +1,7 @@
+//! The infrastructure of a Cluster whose machines are KubeVirt VMs.
+
+pub mod desired;
+pub mod status;
+
+#[cfg(test)]
+mod tests;

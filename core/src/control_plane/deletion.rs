@@ -1,0 +1,37 @@
+//! What is deleted with a control plane.
+
+use super::view::View;
+use capn_api::{
+    NestedControlPlane,
+    nested_control_plane::{NestedControlPlaneSpec, RetentionPolicy},
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::ResourceExt;
+
+/// Whether what belongs to the control plane is to stay, which `kubectl delete --cascade=orphan` asks
+/// for. The garbage collector then takes the owner references away, and last the finalizer that says
+/// so.
+pub fn orphaned(ncp: &NestedControlPlane, observed: &View) -> bool {
+    if ncp.finalizers().iter().any(|finalizer| finalizer == "orphan") {
+        return true;
+    }
+    let uid = ncp.uid();
+    let owned = |meta: &ObjectMeta| {
+        let mut owners = meta.owner_references.iter().flatten();
+        owners.any(|owner| Some(&owner.uid) == uid.as_ref())
+    };
+    let workloads = [
+        observed.api_server.as_ref().map(|live| &live.metadata),
+        observed.controllers.as_ref().map(|live| &live.metadata),
+        observed.etcd.as_ref().map(|live| &live.metadata),
+    ];
+    let mut workloads = workloads.into_iter().flatten().peekable();
+    workloads.peek().is_some() && workloads.all(|workload| !owned(workload))
+}
+
+/// Whether the volumes go with the control plane.
+pub fn deletes_claims(spec: &NestedControlPlaneSpec) -> bool {
+    let etcd = spec.datastore.as_ref().and_then(|datastore| datastore.etcd.as_ref());
+    let retention = etcd.and_then(|etcd| etcd.persistent_volume_claim_retention_policy.as_ref());
+    retention.is_none_or(|retention| retention.when_deleted == RetentionPolicy::Delete)
+}

@@ -1,0 +1,147 @@
+//! What a running control plane was last made from. It is kept in a ControllerRevision, so that it
+//! stays alive while its spec or its Cluster cannot be used. Pure.
+
+use super::addresses::Given;
+use super::desired::{Tenant, ValidateError};
+use super::objects;
+use crate::checksum::checksum;
+use capn_api::{
+    NestedControlPlane,
+    cluster_api::{Cluster, ClusterNetwork},
+    nested_control_plane::NestedControlPlaneSpec,
+};
+use ipnet::IpNet;
+use k8s_openapi::{api::apps::v1::ControllerRevision, apimachinery::pkg::runtime::RawExtension};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// What a control plane is made from.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Inputs {
+    spec: NestedControlPlaneSpec,
+    cluster_network: ClusterNetwork,
+    /// What its Services had.
+    #[serde(default)]
+    pub addresses: Given,
+    /// Identities of its authorities.
+    #[serde(default)]
+    pub authorities: BTreeMap<String, String>,
+}
+
+impl Inputs {
+    /// What the objects say now, but for the endpoint, which is never taken back.
+    pub fn of(
+        ncp: &NestedControlPlane,
+        cluster: &Cluster,
+        addresses: Given,
+        authorities: &BTreeMap<String, String>,
+    ) -> Self {
+        let mut spec = ncp.spec.clone();
+        spec.control_plane_endpoint = None;
+        Self {
+            spec,
+            cluster_network: cluster.spec.cluster_network.clone(),
+            addresses,
+            authorities: authorities.clone(),
+        }
+    }
+
+    /// The newest that was stored; none when it is of a release that wrote it in another way.
+    pub fn stored(revisions: &[ControllerRevision]) -> Option<Self> {
+        serde_json::from_value(newest(revisions)?.clone()).ok()
+    }
+
+    /// The objects as they would be with these inputs.
+    pub fn applied_to(&self, ncp: &NestedControlPlane, cluster: &Cluster) -> (NestedControlPlane, Cluster) {
+        let (mut ncp, mut cluster) = (ncp.clone(), cluster.clone());
+        let endpoint = ncp.spec.control_plane_endpoint.take();
+        ncp.spec = self.spec.clone();
+        ncp.spec.control_plane_endpoint = endpoint;
+        cluster.spec.cluster_network = self.cluster_network.clone();
+        (ncp, cluster)
+    }
+
+    /// The revision that stores these inputs, unless the newest does.
+    pub fn revision(&self, tenant: &Tenant, revisions: &[ControllerRevision]) -> Option<ControllerRevision> {
+        let data = serde_json::to_value(self).ok()?;
+        // As it is written: a time, for instance, is written with less than it may hold.
+        if newest(revisions) == Some(&data) {
+            return None;
+        }
+        let number = revisions
+            .iter()
+            .map(|revision| revision.revision)
+            .max()
+            .unwrap_or_default()
+            + 1;
+        let text = data.to_string();
+        let name = checksum([text.as_bytes(), &number.to_be_bytes()]);
+        Some(ControllerRevision {
+            metadata: objects::metadata(tenant, tenant.names.revision(&name), tenant.names.labels()),
+            data: Some(RawExtension(data)),
+            revision: number,
+        })
+    }
+}
+
+fn newest(revisions: &[ControllerRevision]) -> Option<&Value> {
+    let newest = revisions.iter().max_by_key(|revision| revision.revision)?;
+    Some(&newest.data.as_ref()?.0)
+}
+
+/// Refuses what cannot change while a control plane is in use: workers, Services and certificates
+/// hold it.
+pub fn unchanged(wanted: Tenant, used: Option<&Tenant>) -> Result<Tenant, ValidateError> {
+    let Some(used) = used else { return Ok(wanted) };
+    let ranges = |ranges: &[IpNet]| ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let (old, new) = (&used.network, &wanted.network);
+    let fields = [
+        ("services", ranges(&old.services), ranges(&new.services)),
+        ("pods", ranges(&old.pods), ranges(&new.pods)),
+        ("serviceDomain", old.domain.clone(), new.domain.clone()),
+    ];
+    match fields.into_iter().find(|(_, from, to)| from != to) {
+        Some((field, from, to)) => Err(ValidateError::Changed { field, from, to }),
+        None => Ok(wanted),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control_plane::tests::{cluster, ncp, tenant};
+    use serde_json::json;
+
+    #[test]
+    fn what_is_stored_is_stored_once_however_it_was_written() {
+        let network = json!({"clusterNetwork": {"services": {"cidrBlocks": ["10.96.0.0/16"]}}});
+        for spec in [
+            json!({"version": "v1.36.3"}),
+            json!({"version": "1.36.3", "rollout": {"after": "2026-11-21T00:00:00.123456789+01:00"}}),
+            json!({"version": "v1.36.3", "certificates": {"validity": "90m", "renewBefore": "1800s"}}),
+            json!({"version": "v1.36.3", "datastore": {"etcd": {"storage": {"size": "1024Mi"}}}}),
+        ] {
+            let inputs = Inputs::of(
+                &ncp(spec.clone()),
+                &cluster(network.clone()),
+                Given::default(),
+                &BTreeMap::new(),
+            );
+            let tenant = tenant(spec.clone());
+            let stored = [inputs.revision(&tenant, &[]).unwrap()];
+            assert!(inputs.revision(&tenant, &stored).is_none(), "{spec}");
+            assert!(Inputs::stored(&stored).is_some(), "{spec}");
+            let other = Inputs::of(
+                &ncp(json!({"version": "v1.36.2"})),
+                &cluster(json!({})),
+                Given::default(),
+                &BTreeMap::new(),
+            );
+            let next = other.revision(&tenant, &stored).unwrap();
+            assert_eq!(next.revision, 2);
+            assert_ne!(next.metadata.name, stored[0].metadata.name);
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Names, labels and ports of a tenant's objects, final from the first release on.
+
+use capn_api::cluster_api::CLUSTER_NAME_LABEL;
+use std::collections::BTreeMap;
+
+/// Label that tells the parts of a control plane apart.
+pub const COMPONENT_LABEL: &str = "controlplane.cluster.x-k8s.io/component";
+/// Value of [`COMPONENT_LABEL`] on the API server's pods.
+pub const API_SERVER: &str = "apiserver";
+/// Value of [`COMPONENT_LABEL`] on the pods of kube-controller-manager and kube-scheduler.
+pub const CONTROLLERS: &str = "controllers";
+/// Value of [`COMPONENT_LABEL`] on etcd's pods.
+pub const ETCD: &str = "etcd";
+/// Value of [`COMPONENT_LABEL`] on Secrets.
+pub const CERTIFICATES: &str = "certificates";
+/// Label of everything that belongs to a NestedControlPlane: its UID. A second control plane of the
+/// same name shares neither Services nor volumes with the first.
+pub const UID_LABEL: &str = "controlplane.cluster.x-k8s.io/control-plane-uid";
+/// Label of etcd's objects: which datastore of the control plane they belong to. Selectors and claims
+/// carry it from the first day, because they cannot be changed.
+pub const DATASTORE_GENERATION_LABEL: &str = "controlplane.cluster.x-k8s.io/datastore-generation";
+/// The only value of [`DATASTORE_GENERATION_LABEL`] so far.
+const DATASTORE_GENERATION: &str = "1";
+/// Annotation of control plane pods: the Kubernetes version that they serve.
+pub const VERSION_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/version";
+/// Annotation of control plane pods: the rollout that made them.
+pub const ROLLOUT_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/rollout-after";
+/// Annotation of etcd's pods: the version of etcd that they run.
+pub const ETCD_VERSION_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/etcd-version";
+/// Annotation of a NestedControlPlane whose datastore has been in use: it is never started on an empty
+/// one again.
+pub const DATASTORE_INITIALIZED_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/datastore-initialized";
+/// Annotation of a NestedControlPlane, set by a user who accepts the loss of the datastore that the
+/// condition names.
+pub const ACCEPT_DATASTORE_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/accept-datastore";
+
+/// Port of the API server in its pod.
+pub const API_SERVER_PORT: i32 = 6443;
+/// Port of etcd for clients.
+pub const ETCD_CLIENT_PORT: i32 = 2379;
+/// Port of etcd for its peers.
+pub const ETCD_PEER_PORT: i32 = 2380;
+/// Port of etcd's health and metrics, without TLS.
+pub const ETCD_HEALTH_PORT: i32 = 2381;
+/// Members that names and certificates are made for, however many there are.
+pub const ETCD_MEMBERS: i32 = 3;
+
+/// Longest name of a Cluster: a StatefulSet's pods carry `<cluster>-etcd-<hash>` as a label.
+pub const LONGEST_CLUSTER_NAME: usize = 47;
+
+/// Names and labels of the objects of one control plane.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Names {
+    cluster: String,
+    uid: String,
+}
+
+impl Names {
+    /// Names for the control plane of this UID in the Cluster of this name.
+    pub fn new(cluster: &str, uid: &str) -> Self {
+        Self {
+            cluster: cluster.to_owned(),
+            uid: uid.to_owned(),
+        }
+    }
+
+    fn with(&self, suffix: &str) -> String {
+        format!("{}-{suffix}", self.cluster)
+    }
+
+    /// Name of the Cluster.
+    pub fn cluster(&self) -> &str {
+        &self.cluster
+    }
+    /// Secret of the Cluster's authority.
+    pub fn ca(&self) -> String {
+        self.with("ca")
+    }
+    /// Secret of etcd's authority.
+    pub fn etcd_ca(&self) -> String {
+        self.with("etcd")
+    }
+    /// Secret of the authority of etcd's peers.
+    pub fn etcd_peer_ca(&self) -> String {
+        self.with("etcd-peer")
+    }
+    /// Secret of the front proxy authority.
+    pub fn proxy_ca(&self) -> String {
+        self.with("proxy")
+    }
+    /// Secret of the key that signs service account tokens.
+    pub fn service_account(&self) -> String {
+        self.with("sa")
+    }
+    /// The Secret with copies of the authorities in use, which pods mount.
+    pub fn pki(&self) -> String {
+        self.with("pki")
+    }
+    /// Secret of the administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> String {
+        self.with("kubeconfig")
+    }
+    /// Secret of kube-apiserver.
+    pub fn api_server_certificates(&self) -> String {
+        self.with("apiserver")
+    }
+    /// Secret with which kube-apiserver calls etcd.
+    pub fn etcd_client(&self) -> String {
+        self.with("apiserver-etcd-client")
+    }
+    /// Secret of etcd's members.
+    pub fn etcd_certificates(&self) -> String {
+        self.with("etcd-member")
+    }
+    /// Secret of kube-controller-manager.
+    pub fn controller_manager(&self) -> String {
+        self.with("controller-manager")
+    }
+    /// Secret of kube-scheduler.
+    pub fn scheduler(&self) -> String {
+        self.with("scheduler")
+    }
+    /// The API server's Deployment.
+    pub fn api_server(&self) -> String {
+        self.with(API_SERVER)
+    }
+    /// The Deployment of kube-controller-manager and kube-scheduler.
+    pub fn controllers(&self) -> String {
+        self.with(CONTROLLERS)
+    }
+    /// The API server's Service.
+    pub fn api_server_service(&self) -> String {
+        self.with("apiserver")
+    }
+    /// etcd's StatefulSet, Service and ConfigMap.
+    pub fn etcd(&self) -> String {
+        self.with("etcd")
+    }
+    /// The Service of etcd's members among themselves.
+    pub fn etcd_peers(&self) -> String {
+        self.with("etcd-peer")
+    }
+
+    /// Names of all Secrets.
+    pub fn secrets(&self) -> [String; 12] {
+        [
+            self.ca(),
+            self.etcd_ca(),
+            self.etcd_peer_ca(),
+            self.proxy_ca(),
+            self.service_account(),
+            self.pki(),
+            self.kubeconfig(),
+            self.api_server_certificates(),
+            self.etcd_client(),
+            self.etcd_certificates(),
+            self.controller_manager(),
+            self.scheduler(),
+        ]
+    }
+
+    /// Name of a ControllerRevision with this checksum.
+    pub fn revision(&self, checksum: &str) -> String {
+        self.with(checksum)
+    }
+
+    /// Name of the claim of an etcd member.
+    pub fn claim(&self, ordinal: i32) -> String {
+        self.claim_of(&self.member(ordinal))
+    }
+
+    /// Name of the claim of the etcd member of this name.
+    pub fn claim_of(&self, member: &str) -> String {
+        format!("data-{member}")
+    }
+
+    /// Name of an etcd member and of its pod.
+    pub fn member(&self, ordinal: i32) -> String {
+        format!("{}-{ordinal}", self.etcd())
+    }
+
+    /// Labels of every object of the control plane.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            (CLUSTER_NAME_LABEL.to_owned(), self.cluster.clone()),
+            (UID_LABEL.to_owned(), self.uid.clone()),
+        ])
+    }
+
+    /// Labels of one component, which select its pods.
+    pub fn component(&self, component: &str) -> BTreeMap<String, String> {
+        let mut labels = self.labels();
+        labels.insert(COMPONENT_LABEL.to_owned(), component.to_owned());
+        if component == ETCD {
+            labels.insert(DATASTORE_GENERATION_LABEL.to_owned(), DATASTORE_GENERATION.to_owned());
+        }
+        labels
+    }
+
+    /// The same as a label selector in text.
+    pub fn selector(&self, component: &str) -> String {
+        let labels = self.component(component);
+        let pairs: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        pairs.join(",")
+    }
+
+    /// A label selector for everything that belongs to the control plane.
+    pub fn owned_selector(&self) -> String {
+        format!("{UID_LABEL}={}", self.uid)
+    }
+
+    /// Host name of an etcd member, by which its peers reach it.
+    pub fn etcd_member(&self, ordinal: i32, namespace: &str) -> String {
+        format!("{}.{}.{namespace}.svc", self.member(ordinal), self.etcd_peers())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What follows the Cluster's name, in every name that is not made of a checksum. Cluster API and its
+    /// providers have the rest.
+    fn suffixes() -> Vec<String> {
+        let names = Names::new("a", "uid");
+        let ours = [
+            names.api_server(),
+            names.controllers(),
+            names.api_server_service(),
+            names.etcd(),
+            names.etcd_peers(),
+            names.member(0),
+            names.claim(0).trim_start_matches("data-").to_owned(),
+        ];
+        let theirs = ["lb", "md-0"].map(|suffix| format!("a-{suffix}"));
+        ours.into_iter()
+            .chain(names.secrets())
+            .chain(theirs)
+            .map(|name| name["a-".len()..].to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn no_object_of_a_cluster_has_the_name_of_another_clusters() {
+        for one in suffixes() {
+            for other in suffixes() {
+                // `a-x` with the suffix `y` is `a` with the suffix `x-y`.
+                let collides = one.ends_with(&format!("-{other}"));
+                assert!(
+                    !collides,
+                    "<cluster>-{one} of one Cluster is <cluster>-{other} of another"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! kube-apiserver: its Deployment, with the containers that users add to it.
+
+use super::pod::{
+    Args, bracketed, container, extra_volumes, files, joined, mount, mounts, net_bind_service, probe, restricted, tmp,
+    writable,
+};
+use super::workload::{Workload, deployment};
+use crate::control_plane::{
+    addresses::Addresses,
+    certificates::PKI,
+    desired::Tenant,
+    names::{API_SERVER, API_SERVER_PORT, ETCD_CLIENT_PORT},
+};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Container, ContainerPort, PodSpec, Volume},
+};
+use std::collections::BTreeMap;
+
+/// How long an API server that is to end goes on to serve: until nobody is led to it any more.
+const SHUTDOWN_DELAY: &str = "5s";
+
+pub(super) fn api_server(tenant: &Tenant, addresses: &Addresses, authorities: &str) -> Deployment {
+    let extra = tenant.pod_template.containers.iter().cloned();
+    let extra = extra.map(|container| Container {
+        security_context: Some(restricted(container.security_context)),
+        ..container
+    });
+    let pod = PodSpec {
+        containers: [program(tenant, addresses)].into_iter().chain(extra).collect(),
+        volumes: Some(volumes(tenant)),
+        termination_grace_period_seconds: Some(30),
+        ..PodSpec::default()
+    };
+    let workload = Workload {
+        name: tenant.names.api_server(),
+        component: API_SERVER,
+        authorities,
+        annotations: BTreeMap::new(),
+        pod,
+    };
+    deployment(tenant, workload)
+}
+
+fn program(tenant: &Tenant, addresses: &Addresses) -> Container {
+    let part = &tenant.api_server;
+    let mut container = container("kube-apiserver", part, args(tenant, addresses), ("40m", "224Mi"));
+    container.ports = Some(vec![ContainerPort {
+        name: Some("https".into()),
+        container_port: API_SERVER_PORT,
+        protocol: Some("TCP".into()),
+        ..ContainerPort::default()
+    }]);
+    container.startup_probe = Some(probe("/readyz", API_SERVER_PORT, "HTTPS", 1, 600));
+    container.liveness_probe = Some(probe("/livez", API_SERVER_PORT, "HTTPS", 10, 8));
+    container.readiness_probe = Some(probe("/readyz", API_SERVER_PORT, "HTTPS", 5, 3));
+    if let Some(context) = &mut container.security_context {
+        context.capabilities = Some(net_bind_service());
+    }
+    mounts(&mut container, [mount("api-server", PKI), writable("tmp", "/tmp")]);
+    container
+}
+
+fn volumes(tenant: &Tenant) -> Vec<Volume> {
+    let names = &tenant.names;
+    let sources: &[(String, &[(&str, &str)])] = &[
+        (
+            names.pki(),
+            &[
+                ("ca.crt", "ca.crt"),
+                ("etcd-ca.crt", "etcd-ca.crt"),
+                ("front-proxy-ca.crt", "front-proxy-ca.crt"),
+                ("sa.pub", "sa.pub"),
+                ("sa.key", "sa.key"),
+            ],
+        ),
+        (
+            names.api_server_certificates(),
+            &[
+                ("apiserver.crt", "apiserver.crt"),
+                ("apiserver.key", "apiserver.key"),
+                ("front-proxy-client.crt", "front-proxy-client.crt"),
+                ("front-proxy-client.key", "front-proxy-client.key"),
+                ("kubelet-client.crt", "kubelet-client.crt"),
+                ("kubelet-client.key", "kubelet-client.key"),
+            ],
+        ),
+        (
+            names.etcd_client(),
+            &[("tls.crt", "etcd-client.crt"), ("tls.key", "etcd-client.key")],
+        ),
+    ];
+    let mut volumes = vec![files("api-server", sources), tmp()];
+    volumes.extend(extra_volumes([&tenant.api_server]));
+    volumes
+}
+
+fn args(tenant: &Tenant, addresses: &Addresses) -> Args {
+    let pki = |file: &str| format!("{PKI}/{file}");
+    let issuer = format!("https://kubernetes.default.svc.{}", tenant.network.domain);
+    Args::default()
+        .with("allow-privileged", "true")
+        .with_unless("anonymous-auth", "true", &["authentication-config"])
+        .with_unless("authorization-mode", "Node,RBAC", &["authorization-config"])
+        .with("client-ca-file", pki("ca.crt"))
+        .with("enable-admission-plugins", "NodeRestriction")
+        .with("enable-bootstrap-token-auth", "true")
+        // Its own reconciler can publish only a pod's address; we publish what workers reach.
+        .with("endpoint-reconciler-type", "none")
+        .with("etcd-cafile", pki("etcd-ca.crt"))
+        .with("etcd-certfile", pki("etcd-client.crt"))
+        .with("etcd-keyfile", pki("etcd-client.key"))
+        .with(
+            "etcd-servers",
+            format!("https://{}:{ETCD_CLIENT_PORT}", bracketed(addresses.etcd)),
+        )
+        .with("kubelet-client-certificate", pki("kubelet-client.crt"))
+        .with("kubelet-client-key", pki("kubelet-client.key"))
+        .with("kubelet-preferred-address-types", "InternalIP,ExternalIP,Hostname")
+        .with("profiling", "false")
+        .with("proxy-client-cert-file", pki("front-proxy-client.crt"))
+        .with("proxy-client-key-file", pki("front-proxy-client.key"))
+        .with("requestheader-allowed-names", "front-proxy-client")
+        .with("requestheader-client-ca-file", pki("front-proxy-ca.crt"))
+        .with("requestheader-extra-headers-prefix", "X-Remote-Extra-")
+        .with("requestheader-group-headers", "X-Remote-Group")
+        .with("requestheader-username-headers", "X-Remote-User")
+        .with("secure-port", API_SERVER_PORT.to_string())
+        .with("service-account-issuer", issuer)
+        .with("service-account-key-file", pki("sa.pub"))
+        .with("service-account-signing-key-file", pki("sa.key"))
+        .with("service-cluster-ip-range", joined(&tenant.network.services))
+        .with("shutdown-delay-duration", SHUTDOWN_DELAY)
+        .with("tls-cert-file", pki("apiserver.crt"))
+        .with("tls-private-key-file", pki("apiserver.key"))
+}
