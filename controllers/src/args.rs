@@ -1,6 +1,6 @@
 //! Command line of the manager. Flags follow those of Cluster API's own providers.
 
-use crate::controller::Scope;
+use crate::runtime::controller::Scope;
 use clap::{Parser, ValueEnum};
 use std::net::SocketAddr;
 

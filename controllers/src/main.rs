@@ -4,7 +4,8 @@ use capn_controllers::{
     args::{Args, Provider},
     kubevirt_cluster,
     kubevirt_machine::{self, VmNamespaces},
-    leader, nested_control_plane, server, telemetry,
+    nested_control_plane,
+    runtime::{leader_election, logging, server},
 };
 use clap::Parser;
 use futures::future::{BoxFuture, join_all, try_join_all};
@@ -20,7 +21,7 @@ const SHUTDOWN: Duration = Duration::from_secs(20);
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    telemetry::init(&args);
+    logging::init(&args);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -72,7 +73,7 @@ async fn serve(
     }
     let lease_client = self::client(Some(Duration::from_secs(5))).await?;
     let mut stopped = stopping.clone();
-    let acquired = leader::acquire(lease_client, &args.leader_election_namespace, provider.lease());
+    let acquired = leader_election::acquire(lease_client, &args.leader_election_namespace, provider.lease());
     let leadership = tokio::select! {
         acquired = acquired => acquired?,
         _ = stopped.wait_for(|stop| *stop) => return Ok(()),

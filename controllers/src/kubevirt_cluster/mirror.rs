@@ -1,10 +1,10 @@
 //! What somebody else provisions.
 
-use crate::calls::{ApiError, Calls};
+use crate::runtime::api_client::{ApiClient, ApiError};
 use capn_api::KubevirtCluster;
 
 /// Mirrors what somebody else provisions into the contract's newer field, and writes nothing else.
-pub(crate) async fn mirror(calls: &Calls, object: &KubevirtCluster) -> Result<(), ApiError> {
+pub(crate) async fn mirror(api: &ApiClient, object: &KubevirtCluster) -> Result<(), ApiError> {
     let old = object.status.clone().unwrap_or_default();
     if !old.ready
         || old
@@ -14,5 +14,5 @@ pub(crate) async fn mirror(calls: &Calls, object: &KubevirtCluster) -> Result<()
         return Ok(());
     }
     let mirrored = serde_json::json!({"initialization": {"provisioned": true}});
-    calls.put_fields_of_status(object, &mirrored).await
+    api.put_fields_of_status(object, &mirrored).await
 }

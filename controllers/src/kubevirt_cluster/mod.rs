@@ -4,8 +4,8 @@
 
 mod mirror;
 
-use crate::calls::ApiError;
-use crate::controller::{Context, Scope, Unfinished, again, reference, release};
+use crate::runtime::api_client::ApiError;
+use crate::runtime::controller::{Context, Scope, Unfinished, again, reference, release};
 use capn_api::{
     KubevirtCluster,
     cluster_api::{CLUSTER_NAME_LABEL, Cluster, MANAGED_BY_ANNOTATION},
@@ -37,10 +37,10 @@ const UID_LABEL: &str = "capk.cluster.x-k8s.io/kubevirt-cluster-uid";
 /// Runs the controller until shutdown.
 pub async fn run(client: Client, scope: Scope, shutdown: watch::Receiver<bool>) {
     let context = Arc::new(Context::new(client.clone(), NAME));
-    let controller = crate::watch::controller::<KubevirtCluster>(&scope, &client);
+    let controller = crate::runtime::watch::controller::<KubevirtCluster>(&scope, &client);
     let store = controller.store();
     let controller = controller.watches_stream(
-        crate::watch::changes::<Cluster>(&scope, &client),
+        crate::runtime::watch::changes::<Cluster>(&scope, &client),
         move |cluster: Cluster| {
             let (namespace, name) = (cluster.namespace(), cluster.name_any());
             let ours = |object: &&Arc<KubevirtCluster>| {
@@ -55,7 +55,7 @@ pub async fn run(client: Client, scope: Scope, shutdown: watch::Receiver<bool>) 
                 .collect::<Vec<_>>()
         },
     );
-    crate::controller::run(controller, context, shutdown, reconcile).await;
+    crate::runtime::controller::run(controller, context, shutdown, reconcile).await;
 }
 
 /// Lets go of the object, after what the Go provider made for it; returns what is waited for.
@@ -72,11 +72,11 @@ async fn delete(ctx: &Context, object: &KubevirtCluster) -> Result<Option<String
         // In another namespace, a name and a label prove nothing.
         if asked.is_none_or(|asked| Some(asked) == object.namespace()) {
             let name = format!("{}-lb", owner.name);
-            let service: Option<Service> = ctx.calls.get(object.namespace().as_deref(), &name).await?;
+            let service: Option<Service> = ctx.api.get(object.namespace().as_deref(), &name).await?;
             if let Some(service) = service.filter(|service| leads_to_machines(service, &owner.name)) {
                 let labels = [(CLUSTER_NAME_LABEL.to_owned(), owner.name.clone())].into();
                 let owner = Owner::new(object, UID_LABEL).or_labelled(labels);
-                ctx.calls.dependents(&owner).delete(&service).await?;
+                ctx.api.dependents(&owner).delete(&service).await?;
             }
         }
     }
@@ -99,14 +99,14 @@ async fn reconcile(object: Arc<KubevirtCluster>, ctx: Arc<Context>) -> Result<Ac
     let failed = |error: ApiError| Unfinished::from(&error);
     let cluster: Option<Cluster> = match cluster_owner(object.as_ref()) {
         Some(owner) => ctx
-            .calls
+            .api
             .get(object.namespace().as_deref(), &owner.name)
             .await
             .map_err(failed)?,
         None => None,
     };
     if object.annotations().contains_key(MANAGED_BY_ANNOTATION) && object.metadata.deletion_timestamp.is_none() {
-        mirror::mirror(&ctx.calls, &object).await.map_err(failed)?;
+        mirror::mirror(&ctx.api, &object).await.map_err(failed)?;
         return Ok(again(None, now, &ObjectRef::from_obj(object.as_ref()).to_string()));
     }
     let outcome = if let Some(why) = paused(object.as_ref(), cluster.as_ref()) {
@@ -136,6 +136,6 @@ async fn reconcile(object: Arc<KubevirtCluster>, ctx: Arc<Context>) -> Result<Ac
         .await;
     }
     let status = |object: &KubevirtCluster| status::status(object, &outcome, now);
-    ctx.calls.put_status(object.as_ref(), status).await.map_err(failed)?;
+    ctx.api.put_status(object.as_ref(), status).await.map_err(failed)?;
     Ok(again(None, now, &ObjectRef::from_obj(object.as_ref()).to_string()))
 }

@@ -1,7 +1,7 @@
 //! Step 4: makes the VM and its user data. The VM is made once and never written again: KubeVirt
 //! stores its own defaults there, and CSI drivers hot-plug into it.
 
-use crate::calls::{ApiError, Calls};
+use crate::runtime::api_client::{ApiClient, ApiError};
 use capn_api::{KubevirtMachine, cluster_api::SECRET_TYPE, kubevirt_machine::FINALIZER};
 use capn_core::{
     machine::{
@@ -16,7 +16,7 @@ use serde_json::json;
 use std::marker::PhantomData;
 
 /// Takes hold of the object before anything is made for it.
-pub(crate) async fn hold(calls: &Calls, object: &KubevirtMachine) -> Result<KubevirtMachine, ApiError> {
+pub(crate) async fn hold(api: &ApiClient, object: &KubevirtMachine) -> Result<KubevirtMachine, ApiError> {
     if object.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
         return Ok(object.clone());
     }
@@ -27,13 +27,13 @@ pub(crate) async fn hold(calls: &Calls, object: &KubevirtMachine) -> Result<Kube
         .chain([FINALIZER])
         .collect();
     let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": object.resource_version()}});
-    calls.merge(&patch, object).await
+    api.merge(&patch, object).await
 }
 
 /// Makes user data and VM. The VM is never written again. The user data follows the bootstrap data
 /// until the guest has run, which the provider ID tells: then neither is made again.
 pub(crate) async fn apply(
-    calls: &Calls,
+    api: &ApiClient,
     object: &KubevirtMachine,
     wanted: Objects<Prepared>,
     live: &View,
@@ -47,14 +47,14 @@ pub(crate) async fn apply(
     let owner = names::user_data_owner(object, live.cluster_name.as_deref());
     let written = match (user_data, &live.user_data) {
         (Some(wanted), stored) if never_ran => {
-            let secrets = calls.dependents(&owner);
+            let secrets = api.dependents(&owner);
             Some(secrets.apply(&wanted, stored.as_ref()).await?)
         }
         (_, stored) => stored.clone(),
     };
     let vm = match (&live.vm, vm) {
         (Some(live), _) => Some(live.clone()),
-        (None, Some(vm)) if never_ran => Some(calls.dependents(&names::owner(object)).create(&vm).await?),
+        (None, Some(vm)) if never_ran => Some(api.dependents(&names::owner(object)).create(&vm).await?),
         (None, _) => None,
     };
     Ok(Objects {
@@ -66,7 +66,7 @@ pub(crate) async fn apply(
 
 /// Records the provider ID and the instance that the guest bootstraps in.
 pub(crate) async fn record(
-    calls: &Calls,
+    api: &ApiClient,
     object: &KubevirtMachine,
     instance: &str,
 ) -> Result<KubevirtMachine, ApiError> {
@@ -86,11 +86,11 @@ pub(crate) async fn record(
         "metadata": {"annotations": {names::INSTANCE_ANNOTATION: instance}},
         "spec": {"providerID": id},
     });
-    calls.merge(&patch, object).await
+    api.merge(&patch, object).await
 }
 
 /// Deletes what was made; returns what is waited for, or None when nothing is left.
-pub(crate) async fn delete(calls: &Calls, object: &KubevirtMachine, live: &View) -> Result<Option<String>, ApiError> {
+pub(crate) async fn delete(api: &ApiClient, object: &KubevirtMachine, live: &View) -> Result<Option<String>, ApiError> {
     // Before the VM, which may be the only one left to know its name.
     if let Some(user_data) = live
         .user_data
@@ -98,11 +98,11 @@ pub(crate) async fn delete(calls: &Calls, object: &KubevirtMachine, live: &View)
         .filter(|secret| secret.type_.as_deref() == Some(SECRET_TYPE))
     {
         let owner = names::user_data_owner(object, live.cluster_name.as_deref());
-        calls.dependents(&owner).delete(user_data).await?;
+        api.dependents(&owner).delete(user_data).await?;
     }
     let owner = names::owner(object);
     if let Some(vm) = &live.vm {
-        calls.dependents(&owner).delete(vm).await?;
+        api.dependents(&owner).delete(vm).await?;
         return Ok(Some(format!(
             "waiting for VirtualMachine {}/{} to go",
             names::vm_namespace(object),
@@ -112,7 +112,7 @@ pub(crate) async fn delete(calls: &Calls, object: &KubevirtMachine, live: &View)
     if let Some(vmi) = &live.vmi {
         // One that its VM has left behind is nobody else's to delete.
         if controller_of(vmi).is_none() {
-            calls.dependents(&owner.indirectly()).delete(vmi).await?;
+            api.dependents(&owner.indirectly()).delete(vmi).await?;
         }
         return Ok(Some(format!(
             "waiting for VirtualMachineInstance {}/{} to shut down",

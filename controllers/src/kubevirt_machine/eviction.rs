@@ -1,7 +1,7 @@
 //! An eviction that KubeVirt leaves to others (`evictionStrategy: External`): the tenant's Node is
 //! cordoned and drained, then the instance is deleted. A Node that comes back is uncordoned.
 
-use crate::calls::{ApiError, Calls};
+use crate::runtime::api_client::{ApiClient, ApiError};
 use crate::workload_cluster::Visit;
 use capn_api::KubevirtMachine;
 use capn_core::machine::{
@@ -48,7 +48,7 @@ pub(crate) fn asked(instance: &VirtualMachineInstance) -> Option<Asked<'_>> {
 
 /// A Node to drain, in a workload cluster that can be called or cannot, and why.
 pub(crate) struct Drain<'a> {
-    pub(crate) tenant: Result<(Calls, &'a Visit), String>,
+    pub(crate) tenant: Result<(ApiClient, &'a Visit), String>,
     pub(crate) node: &'a str,
 }
 
@@ -57,7 +57,7 @@ pub(crate) struct Drain<'a> {
 /// # Errors
 /// When a call to the management cluster fails. A tenant that fails is drained until the time is over.
 pub(crate) async fn evict(
-    calls: &Calls,
+    api: &ApiClient,
     object: &mut KubevirtMachine,
     asked: Asked<'_>,
     drain: Option<Drain<'_>>,
@@ -69,7 +69,7 @@ pub(crate) async fn evict(
             Some(until) => until,
             None => {
                 let until = now + GRACE;
-                *object = annotate(calls, object, json!({DRAIN_UNTIL_ANNOTATION: until.to_string()})).await?;
+                *object = annotate(api, object, json!({DRAIN_UNTIL_ANNOTATION: until.to_string()})).await?;
                 until
             }
         };
@@ -79,7 +79,7 @@ pub(crate) async fn evict(
                 Ok((tenant, visit)) => {
                     // One try takes no longer than any other pass; the next goes on with what is left.
                     let deadline = visit.deadline();
-                    match tokio::time::timeout_at(deadline, self::drain(calls, object, &tenant, node)).await {
+                    match tokio::time::timeout_at(deadline, self::drain(api, object, &tenant, node)).await {
                         Ok(left) => left.unwrap_or_else(|error| Some(error.to_string())),
                         Err(_) => Some("the tenant's API server answers slowly".to_owned()),
                     }
@@ -93,9 +93,9 @@ pub(crate) async fn evict(
         }
     }
     let owner = super::names::owner(object).indirectly();
-    calls.dependents(&owner).delete(asked.instance).await?;
+    api.dependents(&owner).delete(asked.instance).await?;
     if until(object).is_some() {
-        *object = annotate(calls, object, json!({DRAIN_UNTIL_ANNOTATION: null})).await?;
+        *object = annotate(api, object, json!({DRAIN_UNTIL_ANNOTATION: null})).await?;
     }
     Ok(Eviction::InstanceDeleted(format!(
         "node {host} of the management cluster is being emptied: the VirtualMachineInstance was deleted"
@@ -108,9 +108,9 @@ pub(crate) async fn evict(
 /// # Errors
 /// When a call fails; it is tried again.
 pub(crate) async fn settle(
-    calls: &Calls,
+    api: &ApiClient,
     object: &mut KubevirtMachine,
-    tenant: &Calls,
+    tenant: &ApiClient,
     name: &str,
 ) -> Result<(), ApiError> {
     if cordoned(object)
@@ -119,7 +119,7 @@ pub(crate) async fn settle(
         cordon(tenant, &node, false).await?;
     }
     let marks = json!({DRAIN_UNTIL_ANNOTATION: null, CORDONED_ANNOTATION: null});
-    *object = annotate(calls, object, marks).await?;
+    *object = annotate(api, object, marks).await?;
     Ok(())
 }
 
@@ -138,20 +138,19 @@ fn until(object: &KubevirtMachine) -> Option<Timestamp> {
 }
 
 async fn annotate(
-    calls: &Calls,
+    api: &ApiClient,
     object: &KubevirtMachine,
     annotations: serde_json::Value,
 ) -> Result<KubevirtMachine, ApiError> {
-    calls
-        .merge(&json!({"metadata": {"annotations": annotations}}), object)
+    api.merge(&json!({"metadata": {"annotations": annotations}}), object)
         .await
 }
 
 /// One try to empty a Node; says what is left on it.
 async fn drain(
-    calls: &Calls,
+    api: &ApiClient,
     object: &mut KubevirtMachine,
-    tenant: &Calls,
+    tenant: &ApiClient,
     name: &str,
 ) -> Result<Option<String>, ApiError> {
     let Some(node) = tenant.get::<Node>(None, name).await? else {
@@ -159,7 +158,7 @@ async fn drain(
     };
     if !unschedulable(&node) {
         if !cordoned(object) {
-            *object = annotate(calls, object, json!({CORDONED_ANNOTATION: "true"})).await?;
+            *object = annotate(api, object, json!({CORDONED_ANNOTATION: "true"})).await?;
         }
         cordon(tenant, &node, true).await?;
     }
@@ -179,7 +178,7 @@ async fn drain(
     }))
 }
 
-async fn cordon(tenant: &Calls, node: &Node, cordoned: bool) -> Result<(), ApiError> {
+async fn cordon(tenant: &ApiClient, node: &Node, cordoned: bool) -> Result<(), ApiError> {
     if unschedulable(node) != cordoned {
         let patch = json!({"spec": {"unschedulable": cordoned.then_some(true)}});
         tenant.merge(&patch, node).await?;

@@ -7,8 +7,8 @@ mod observe;
 
 pub use capn_core::machine::view::VmNamespaces;
 
-use crate::calls::ApiError;
-use crate::controller::{Context, Scope, Unfinished, again, reference};
+use crate::runtime::api_client::ApiError;
+use crate::runtime::controller::{Context, Scope, Unfinished, again, reference};
 use capn_api::{
     KubevirtMachine, Reason,
     cluster_api::{CLUSTER_NAME_LABEL, Cluster, Machine},
@@ -60,11 +60,11 @@ pub async fn run(client: Client, scope: Scope, vm_namespaces: VmNamespaces, shut
         nodes: Nodes::default(),
         vm_namespaces,
     });
-    let controller = crate::watch::controller::<KubevirtMachine>(&scope, &client);
+    let controller = crate::runtime::watch::controller::<KubevirtMachine>(&scope, &client);
     let (by_machine, by_cluster) = (controller.store(), controller.store());
     let controller = controller
         .watches_stream(
-            crate::watch::changes::<Machine>(&scope, &client),
+            crate::runtime::watch::changes::<Machine>(&scope, &client),
             move |machine: Machine| {
                 let (namespace, name) = (machine.namespace(), machine.name_any());
                 find(&by_machine, |object| {
@@ -73,7 +73,7 @@ pub async fn run(client: Client, scope: Scope, vm_namespaces: VmNamespaces, shut
             },
         )
         .watches_stream(
-            crate::watch::changes::<Cluster>(&scope, &client),
+            crate::runtime::watch::changes::<Cluster>(&scope, &client),
             move |cluster: Cluster| {
                 let (namespace, name) = (cluster.namespace(), cluster.name_any());
                 find(&by_cluster, |object| {
@@ -84,7 +84,7 @@ pub async fn run(client: Client, scope: Scope, vm_namespaces: VmNamespaces, shut
         // VMs may lie in other namespaces than their machines, and KubeVirt may be missing.
         .reconcile_on(optional::<VirtualMachine>(&client))
         .reconcile_on(optional::<VirtualMachineInstance>(&client));
-    crate::controller::run(controller, context, shutdown, move |object, ctx| {
+    crate::runtime::controller::run(controller, context, shutdown, move |object, ctx| {
         reconcile(object, ctx, shared.clone())
     })
     .await;
@@ -132,7 +132,7 @@ async fn reconcile(object: Arc<KubevirtMachine>, ctx: Arc<Context>, shared: Arc<
         observed: View::default(),
         eviction: None,
     };
-    let outcome = match observe::observe(&ctx.calls, &object, &shared.vm_namespaces).await {
+    let outcome = match observe::observe(&ctx.api, &object, &shared.vm_namespaces).await {
         Err(error) => Outcome::Failed(error),
         Ok(observed) => {
             pass.observed = observed;
@@ -166,13 +166,13 @@ impl Pass<'_> {
     async fn advance(&mut self, now: Timestamp) -> Result<Outcome, ApiError> {
         // First, and by what the instance says alone: a node of the management cluster waits for it.
         self.eviction = self.eviction(now).await?;
-        let calls = &self.ctx.calls;
+        let api = &self.ctx.api;
         let wanted = match desired::validate(&self.object, &self.observed) {
             Ok(wanted) => wanted,
             Err(waiting) => return Ok(Outcome::NotYet(waiting)),
         };
-        self.object = apply::hold(calls, &self.object).await?;
-        let applied = match apply::apply(calls, &self.object, virtual_machine::build(&wanted), &self.observed).await {
+        self.object = apply::hold(api, &self.object).await?;
+        let applied = match apply::apply(api, &self.object, virtual_machine::build(&wanted), &self.observed).await {
             Ok(applied) => applied,
             Err(error) if self.observed.vm.is_none() && (error.status().is_some() || error.is_name_taken()) => {
                 return Ok(Outcome::NotMade(error));
@@ -182,7 +182,7 @@ impl Pass<'_> {
         let state = diagnosis::state(&self.object, &wanted, applied.vm.as_ref(), self.observed.vmi.as_ref());
         let mut registration = Registration::Waiting;
         if let State::Running { instance, .. } = &state {
-            self.object = apply::record(calls, &self.object, instance).await?;
+            self.object = apply::record(api, &self.object, instance).await?;
             registration = self.registration().await?;
         }
         Ok(Outcome::Made {
@@ -210,12 +210,12 @@ impl Pass<'_> {
         let name = self.object.name_any();
         let id = self.object.spec.provider_id.clone().unwrap_or_default();
         let nodes = &self.shared.nodes;
-        nodes.register(&self.ctx.calls, cluster, &name, &id).await
+        nodes.register(&self.ctx.api, cluster, &name, &id).await
     }
 
     /// Goes on with an eviction from a node of the management cluster, or ends it.
     async fn eviction(&mut self, now: Timestamp) -> Result<Option<Eviction>, ApiError> {
-        let calls = &self.ctx.calls;
+        let api = &self.ctx.api;
         let vmi = self.observed.vmi.clone();
         let runs = vmi.as_ref().is_some_and(diagnosis::running);
         let asked = vmi.as_ref().and_then(eviction::asked);
@@ -227,19 +227,19 @@ impl Pass<'_> {
         // What does not run has nothing to be drained.
         let tenant = match &self.observed.cluster {
             _ if !runs => Err("nothing runs".to_owned()),
-            Some(cluster) => self.shared.nodes.visit(calls, cluster).await?,
+            Some(cluster) => self.shared.nodes.visit(api, cluster).await?,
             None => Err("the Cluster is gone".to_owned()),
         };
         let outcome = match (asked, &tenant) {
             (Some(asked), tenant) => {
-                let tenant = tenant.as_ref().map(|tenant| (tenant.calls.clone(), &tenant.visit));
+                let tenant = tenant.as_ref().map(|tenant| (tenant.api.clone(), &tenant.visit));
                 let tenant = tenant.map_err(Clone::clone);
                 let drain = runs.then_some(Drain { tenant, node: &node });
-                let evicted = eviction::evict(calls, &mut self.object, asked, drain, now).await;
+                let evicted = eviction::evict(api, &mut self.object, asked, drain, now).await;
                 evicted.map(Some)
             }
             (None, Ok(tenant)) => {
-                let settled = eviction::settle(calls, &mut self.object, &tenant.calls, &node);
+                let settled = eviction::settle(api, &mut self.object, &tenant.api, &node);
                 match tokio::time::timeout_at(tenant.visit.deadline(), settled).await {
                     // The Node stays cordoned until its tenant can be reached.
                     Ok(Err(error)) => {
@@ -260,7 +260,7 @@ impl Pass<'_> {
     /// The steps of a machine that shall go; None when the object itself is gone. Neither Cluster
     /// nor Machine is needed.
     async fn delete(&self) -> Result<Option<String>, ApiError> {
-        let calls = &self.ctx.calls;
+        let api = &self.ctx.api;
         if let Some(reference) = &self.object.spec.infra_cluster_secret_ref {
             return Ok(Some(format!(
                 "the VM runs in the cluster of Secret {}, which this release cannot reach: delete VirtualMachine {} there, then remove the finalizer {FINALIZER} from this object",
@@ -268,10 +268,10 @@ impl Pass<'_> {
                 self.object.name_any()
             )));
         }
-        if let Some(waiting) = apply::delete(calls, &self.object, &self.observed).await? {
+        if let Some(waiting) = apply::delete(api, &self.object, &self.observed).await? {
             return Ok(Some(waiting));
         }
-        crate::controller::release(self.ctx, &self.object, FINALIZER).await?;
+        crate::runtime::controller::release(self.ctx, &self.object, FINALIZER).await?;
         Ok(None)
     }
 
@@ -285,7 +285,7 @@ impl Pass<'_> {
             eviction,
         } = self;
         let status = |object: &KubevirtMachine| status::status(object, observed.vmi.as_ref(), &outcome, now);
-        let written = ctx.calls.put_status(&object, status).await;
+        let written = ctx.api.put_status(&object, status).await;
         written.map_err(|error| Unfinished::from(&error))?;
         let key = ObjectRef::from_obj(&object).to_string();
         let about = reference(&object);

@@ -1,7 +1,7 @@
 //! The Node of a machine, in the tenant. It is asked for only until Cluster API's core has matched
 //! it, and its provider ID is set only where it is empty.
 
-use crate::calls::{ApiError, Calls};
+use crate::runtime::api_client::{ApiClient, ApiError};
 use crate::workload_cluster::{Visit, WorkloadClusters, from_kubeconfig};
 use capn_api::cluster_api::Cluster;
 use capn_core::machine::status::Registration;
@@ -15,11 +15,11 @@ const MANAGER: &str = "capk-kubevirt-machine";
 
 /// Clients of tenants, by namespace and name of their Clusters.
 #[derive(Default)]
-pub(crate) struct Nodes(WorkloadClusters<Calls>);
+pub(crate) struct Nodes(WorkloadClusters<ApiClient>);
 
 /// A tenant that may be called for as long as the visit lasts.
 pub(crate) struct Tenant {
-    pub(crate) calls: Calls,
+    pub(crate) api: ApiClient,
     pub(crate) visit: Visit,
     key: String,
 }
@@ -31,16 +31,16 @@ impl Nodes {
     /// When the kubeconfig Secret cannot be read. What a tenant does not answer is asked again.
     pub(crate) async fn register(
         &self,
-        calls: &Calls,
+        api: &ApiClient,
         cluster: &Cluster,
         name: &str,
         provider_id: &str,
     ) -> Result<Registration, ApiError> {
-        let tenant = match self.visit(calls, cluster).await? {
+        let tenant = match self.visit(api, cluster).await? {
             Ok(tenant) => tenant,
             Err(why) => return Ok(Registration::Unknown(why)),
         };
-        let asked = register(&tenant.calls, name, provider_id);
+        let asked = register(&tenant.api, name, provider_id);
         let asked = tokio::time::timeout_at(tenant.visit.deadline(), asked).await;
         self.leave(tenant);
         match asked {
@@ -54,15 +54,15 @@ impl Nodes {
     ///
     /// # Errors
     /// When its kubeconfig Secret cannot be read.
-    pub(crate) async fn visit(&self, calls: &Calls, cluster: &Cluster) -> Result<Result<Tenant, String>, ApiError> {
+    pub(crate) async fn visit(&self, api: &ApiClient, cluster: &Cluster) -> Result<Result<Tenant, String>, ApiError> {
         let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
         let secret = format!("{name}-kubeconfig");
-        let Some(secret) = calls.get::<Secret>(Some(&namespace), &secret).await? else {
+        let Some(secret) = api.get::<Secret>(Some(&namespace), &secret).await? else {
             return Ok(Err(format!("waiting for Secret {namespace}/{secret}")));
         };
         let key = format!("{namespace}/{name}");
-        let calls = match self.client(&key, cluster, &secret).await {
-            Ok(calls) => calls,
+        let api = match self.client(&key, cluster, &secret).await {
+            Ok(api) => api,
             Err(why) => {
                 return Ok(Err(format!(
                     "Secret {namespace}/{} cannot be used: {why}",
@@ -71,7 +71,7 @@ impl Nodes {
             }
         };
         Ok(match self.0.visit(&key) {
-            Ok(visit) => Ok(Tenant { calls, visit, key }),
+            Ok(visit) => Ok(Tenant { api, visit, key }),
             Err(_) => Err("other tenants are being asked first".into()),
         })
     }
@@ -81,7 +81,7 @@ impl Nodes {
         self.0.leave(&tenant.key, tenant.visit);
     }
 
-    async fn client(&self, key: &str, cluster: &Cluster, secret: &Secret) -> Result<Calls, String> {
+    async fn client(&self, key: &str, cluster: &Cluster, secret: &Secret) -> Result<ApiClient, String> {
         let endpoint = cluster.spec.control_plane_endpoint.as_ref();
         let endpoint = endpoint
             .and_then(|endpoint| endpoint.complete())
@@ -95,13 +95,13 @@ impl Nodes {
         if let Some(known) = self.0.get(key, fingerprint) {
             return Ok(known);
         }
-        let calls = Calls::new(from_kubeconfig(text, &endpoint).await?, MANAGER);
-        self.0.insert(key, fingerprint, calls.clone());
-        Ok(calls)
+        let api = ApiClient::new(from_kubeconfig(text, &endpoint).await?, MANAGER);
+        self.0.insert(key, fingerprint, api.clone());
+        Ok(api)
     }
 }
 
-async fn register(tenant: &Calls, name: &str, provider_id: &str) -> Result<Registration, ApiError> {
+async fn register(tenant: &ApiClient, name: &str, provider_id: &str) -> Result<Registration, ApiError> {
     let Some(node) = tenant.get::<Node>(None, name).await? else {
         return Ok(Registration::Waiting);
     };

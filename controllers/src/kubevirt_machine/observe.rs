@@ -1,6 +1,6 @@
 //! Step 1: reads what a KubevirtMachine refers to and what was made for it. Never writes.
 
-use crate::calls::{ApiError, Calls, Object};
+use crate::runtime::api_client::{ApiClient, ApiError, Object};
 use capn_api::{
     KubevirtMachine,
     cluster_api::{CLUSTER_NAME_LABEL, Cluster, Machine},
@@ -16,15 +16,19 @@ use kube::ResourceExt;
 use tokio::try_join;
 
 /// Reads everything of a machine.
-pub(crate) async fn observe(calls: &Calls, object: &KubevirtMachine, allowed: &VmNamespaces) -> Result<View, ApiError> {
+pub(crate) async fn observe(
+    api: &ApiClient,
+    object: &KubevirtMachine,
+    allowed: &VmNamespaces,
+) -> Result<View, ApiError> {
     let namespace = object.namespace();
     let place = names::vm_namespace(object);
     let name = object.name_any();
     let (machine, vm, vmi, namespace_allowed) = try_join!(
-        machine(calls, object),
-        calls.get::<VirtualMachine>(Some(&place), &name),
-        calls.get::<VirtualMachineInstance>(Some(&place), &name),
-        namespace_allowed(calls, namespace.as_deref().unwrap_or_default(), &place, allowed),
+        machine(api, object),
+        api.get::<VirtualMachine>(Some(&place), &name),
+        api.get::<VirtualMachineInstance>(Some(&place), &name),
+        namespace_allowed(api, namespace.as_deref().unwrap_or_default(), &place, allowed),
     )?;
     let owner = names::owner(object);
     let vm = vm.filter(|vm| owner.owns(vm));
@@ -42,9 +46,9 @@ pub(crate) async fn observe(calls: &Calls, object: &KubevirtMachine, allowed: &V
         .or_else(|| vm.as_ref().and_then(names::mounted_user_data))
         .or_else(|| names::owner_machine(object).as_deref().map(names::user_data));
     let (cluster, bootstrap, user_data) = try_join!(
-        get::<Cluster>(calls, namespace.as_deref(), cluster_name.as_deref()),
-        get::<Secret>(calls, namespace.as_deref(), data.as_deref()),
-        get::<Secret>(calls, Some(&place), user_data.as_deref()),
+        get::<Cluster>(api, namespace.as_deref(), cluster_name.as_deref()),
+        get::<Secret>(api, namespace.as_deref(), data.as_deref()),
+        get::<Secret>(api, Some(&place), user_data.as_deref()),
     )?;
     Ok(View {
         machine,
@@ -58,19 +62,19 @@ pub(crate) async fn observe(calls: &Calls, object: &KubevirtMachine, allowed: &V
     })
 }
 
-async fn get<K: Object>(calls: &Calls, namespace: Option<&str>, name: Option<&str>) -> Result<Option<K>, ApiError> {
+async fn get<K: Object>(api: &ApiClient, namespace: Option<&str>, name: Option<&str>) -> Result<Option<K>, ApiError> {
     match name {
-        Some(name) => calls.get(namespace, name).await,
+        Some(name) => api.get(namespace, name).await,
         None => Ok(None),
     }
 }
 
 /// The Machine that owns the object. An owner reference alone proves nothing: any user may write one.
-async fn machine(calls: &Calls, object: &KubevirtMachine) -> Result<Option<Machine>, ApiError> {
+async fn machine(api: &ApiClient, object: &KubevirtMachine) -> Result<Option<Machine>, ApiError> {
     let Some(owner) = cluster_api_owner(object, "Machine") else {
         return Ok(None);
     };
-    let machine: Option<Machine> = calls.get(object.namespace().as_deref(), &owner.name).await?;
+    let machine: Option<Machine> = api.get(object.namespace().as_deref(), &owner.name).await?;
     Ok(machine.filter(|machine| {
         let reference = &machine.spec.infrastructure_ref;
         machine.uid().as_ref() == Some(&owner.uid)
@@ -81,11 +85,11 @@ async fn machine(calls: &Calls, object: &KubevirtMachine) -> Result<Option<Machi
 
 /// Whether machines of namespace `from` may have VMs in namespace `to`: in their own, or where the
 /// manager's flag or a label of the other namespace says so.
-async fn namespace_allowed(calls: &Calls, from: &str, to: &str, allowed: &VmNamespaces) -> Result<bool, ApiError> {
+async fn namespace_allowed(api: &ApiClient, from: &str, to: &str, allowed: &VmNamespaces) -> Result<bool, ApiError> {
     if from == to || allowed.allow(from, to) {
         return Ok(true);
     }
-    let namespace: Option<Namespace> = calls.get(None, to).await?;
+    let namespace: Option<Namespace> = api.get(None, to).await?;
     Ok(namespace
         .is_some_and(|namespace| namespace.labels().get(names::ALLOW_VMS_LABEL).map(String::as_str) == Some(from)))
 }

@@ -1,7 +1,7 @@
 //! Step 4: makes the management cluster hold what was built; writes only what differs and deletes
 //! what is no longer wanted.
 
-use crate::calls::{ApiError, Calls, Dependents, Object};
+use crate::runtime::api_client::{ApiClient, ApiError, Dependents, Object};
 use capn_api::NestedControlPlane;
 use capn_core::control_plane::{
     desired::Tenant,
@@ -204,13 +204,13 @@ async fn apply_or_delete<K: Object>(
 
 /// Writes what the controller says on the object itself.
 pub(crate) async fn own(
-    calls: &Calls,
+    api: &ApiClient,
     ncp: &NestedControlPlane,
     names: &Names,
     fields: &ManagedFields,
 ) -> Result<NestedControlPlane, ApiError> {
     match ensure_metadata(ncp, names, fields) {
-        Some(patch) => calls.merge(&patch, ncp).await,
+        Some(patch) => api.merge(&patch, ncp).await,
         None => Ok(ncp.clone()),
     }
 }

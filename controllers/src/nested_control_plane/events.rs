@@ -1,6 +1,6 @@
 //! Events: what people wait for, and what they have to mend.
 
-use crate::controller::{Context, Unfinished, again, reference};
+use crate::runtime::controller::{Context, Unfinished, again, reference};
 use capn_api::{
     Condition, ConditionStatus, NestedControlPlane, Reason,
     condition::find,

@@ -1,7 +1,7 @@
 //! Deletion: everything of a tenant goes, in an order that lets what is left be seen; volumes by
 //! the field for it; Secrets that a person brought stay.
 
-use crate::calls::{ApiError, Calls, Dependents, Object};
+use crate::runtime::api_client::{ApiClient, ApiError, Dependents, Object};
 use capn_api::{
     NestedControlPlane,
     cluster_api::{CLUSTER_NAME_LABEL, CONTROL_PLANE_LABEL, Cluster, Machine},
@@ -25,7 +25,7 @@ pub(crate) async fn finalize(
         return Ok(None);
     }
     if cluster.is_some()
-        && let Some(waiting) = workers(dependents.calls(), ncp, names).await?
+        && let Some(waiting) = workers(dependents.api(), ncp, names).await?
     {
         return Ok(Some(waiting));
     }
@@ -76,9 +76,9 @@ pub(crate) async fn finalize(
 }
 
 /// Workers need the API server to leave: their pods are drained through it.
-async fn workers(calls: &Calls, ncp: &NestedControlPlane, names: &Names) -> Result<Option<String>, ApiError> {
+async fn workers(api: &ApiClient, ncp: &NestedControlPlane, names: &Names) -> Result<Option<String>, ApiError> {
     let selector = format!("{CLUSTER_NAME_LABEL}={},!{CONTROL_PLANE_LABEL}", names.cluster());
-    let machines: Vec<Machine> = calls.list(ncp.namespace().as_deref(), &selector).await?;
+    let machines: Vec<Machine> = api.list(ncp.namespace().as_deref(), &selector).await?;
     Ok(machines.first().map(|machine| {
         format!(
             "waiting for {} worker machine(s) to go, Machine {} first",

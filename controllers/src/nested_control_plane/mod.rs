@@ -6,7 +6,7 @@ mod events;
 mod finalize;
 mod observe;
 
-use crate::controller::{Context, Scope, Unfinished, again, reference};
+use crate::runtime::controller::{Context, Scope, Unfinished, again, reference};
 use crate::tenant::{Tenants, Written};
 use crate::workload_cluster::Access;
 use apply::Refused;
@@ -64,7 +64,7 @@ struct Own {
 /// Runs the controller until shutdown.
 pub async fn run(client: Client, scope: Scope, max_concurrent_starts: u32, shutdown: watch::Receiver<bool>) {
     let context = Arc::new(Context::new(client.clone(), NAME));
-    let controller = crate::watch::controller::<NestedControlPlane>(&scope, &client);
+    let controller = crate::runtime::watch::controller::<NestedControlPlane>(&scope, &client);
     let own = Arc::new(Own {
         tenants: Tenants::default(),
         start_limiter: StartLimiter::new(max_concurrent_starts),
@@ -95,7 +95,7 @@ pub async fn run(client: Client, scope: Scope, max_concurrent_starts: u32, shutd
             move |claim| by_uid(&by_claim, &claim),
         )
         .watches_stream(
-            crate::watch::changes::<Cluster>(&scope, &client),
+            crate::runtime::watch::changes::<Cluster>(&scope, &client),
             move |cluster: Cluster| {
                 let (namespace, name) = (cluster.namespace(), cluster.name_any());
                 let named = control_plane_of(&cluster).map(|control_plane| {
@@ -110,13 +110,13 @@ pub async fn run(client: Client, scope: Scope, max_concurrent_starts: u32, shutd
             },
         )
         // Whenever one gets on, those that come next look again.
-        .watches_stream(crate::watch::touched(&scope, &client), move |changed| {
+        .watches_stream(crate::runtime::watch::touched(&scope, &client), move |changed| {
             let next = waiting.start_limiter.next(&by_slot.state(), &changed, Timestamp::now());
             next.iter()
                 .map(|ncp| ObjectRef::from_obj(ncp.as_ref()))
                 .collect::<Vec<_>>()
         });
-    crate::controller::run(controller, context, shutdown, move |ncp, context| {
+    crate::runtime::controller::run(controller, context, shutdown, move |ncp, context| {
         reconcile(ncp, context, own.clone())
     })
     .await;
@@ -152,7 +152,7 @@ async fn reconcile(ncp: Arc<NestedControlPlane>, ctx: Arc<Context>, own: Arc<Own
     };
     let uid = ncp.uid().unwrap_or_default();
     let known = cluster_of(&ncp).map(|cluster| Names::new(&cluster, &uid));
-    let (cluster, disputed) = match observe::cluster(&ctx.calls, &ncp).await {
+    let (cluster, disputed) = match observe::cluster(&ctx.api, &ncp).await {
         Ok(OfCluster::Found(cluster)) => (Some(*cluster), None),
         Ok(OfCluster::Missing) => (None, None),
         Ok(OfCluster::Disputed(why)) => (None, Some(why)),
@@ -199,7 +199,7 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     async fn observe(&self, names: &Names) -> Result<View, Error> {
-        let dependents = self.ctx.calls.dependents(&self.owner);
+        let dependents = self.ctx.api.dependents(&self.owner);
         let members = datastore::members(&self.ncp);
         let namespace = self.ncp.namespace().unwrap_or_default();
         // Boxed, as all that is large: the steps of a pass lie in each other on a thread's stack.
@@ -211,13 +211,13 @@ impl Pass<'_> {
 
     /// The steps of a tenant that shall be there.
     async fn advance(&mut self, names: &Names, cluster: &Cluster) -> Result<Outcome, Error> {
-        let calls = &self.ctx.calls;
+        let api = &self.ctx.api;
         let all = self.own.all.state();
         if self.own.start_limiter.still_waits(&self.ncp, &all, self.now) {
             return Ok(Outcome::WaitingForStartSlot);
         }
         let observed = self.observed.insert(self.observe(names).await?).clone();
-        let dependents = calls.dependents(&self.owner);
+        let dependents = api.dependents(&self.owner);
         let (datastore, accepted) = datastore::assess(&self.ncp, names, &observed);
         let stopped =
             datastore.is_lost() || (accepted && (observed.api_server.is_some() || observed.controllers.is_some()));
@@ -238,7 +238,7 @@ impl Pass<'_> {
             datastore_initialized: !accepted && datastore::initialized(&self.ncp, Some(&observed)),
             obsolete: datastore::obsolete(&datastore, accepted),
         };
-        self.ncp = apply::own(calls, &self.ncp, names, &own).await.map_err(Error::Apply)?;
+        self.ncp = apply::own(api, &self.ncp, names, &own).await.map_err(Error::Apply)?;
         let refused = Refused::default();
         let network = apply::network(dependents, &tenant, objects::network(&tenant), &observed, &refused);
         let secrets = &observed.secrets;
@@ -280,7 +280,7 @@ impl Pass<'_> {
             datastore_initialized: serves,
             obsolete: Vec::new(),
         };
-        self.ncp = apply::own(calls, &self.ncp, names, &own).await.map_err(Error::Apply)?;
+        self.ncp = apply::own(api, &self.ncp, names, &own).await.map_err(Error::Apply)?;
         let mut refused = refused.into_errors();
         refused.extend(addresses::lost(&tenant, given, &network.api_server).map(Error::EndpointLost));
         let seeded = match &leaves {
@@ -343,7 +343,7 @@ impl Pass<'_> {
     /// the workload cluster is written anew when there are others.
     async fn stop(&self, observed: &View) -> Result<(), Error> {
         self.own.tenants.forget(self.owner.uid());
-        let dependents = self.ctx.calls.dependents(&self.owner);
+        let dependents = self.ctx.api.dependents(&self.owner);
         for live in observed.controllers.iter().chain(&observed.api_server) {
             dependents.delete(live).await.map_err(Error::Apply)?;
         }
@@ -375,7 +375,7 @@ impl Pass<'_> {
     async fn delete(&mut self, names: Option<&Names>, cluster: Option<&Cluster>) -> Result<Option<String>, Error> {
         if let Some(names) = names {
             let observed = self.observed.insert(self.observe(names).await?).clone();
-            let dependents = self.ctx.calls.dependents(&self.owner);
+            let dependents = self.ctx.api.dependents(&self.owner);
             let waiting = finalize::finalize(dependents, &self.ncp, cluster, names, &observed).await;
             if let Some(waiting) = waiting.map_err(Error::Apply)? {
                 return Ok(Some(waiting));
@@ -388,7 +388,7 @@ impl Pass<'_> {
             }
         }
         self.own.tenants.forget(self.owner.uid());
-        crate::controller::release(self.ctx, &self.ncp, capn_api::nested_control_plane::FINALIZER)
+        crate::runtime::controller::release(self.ctx, &self.ncp, capn_api::nested_control_plane::FINALIZER)
             .await
             .map_err(Error::Apply)?;
         Ok(None)
@@ -407,7 +407,7 @@ impl Pass<'_> {
         let status = |ncp: &NestedControlPlane| status::status(ncp, names, observed.as_ref(), &outcome, now);
         // Before it is written, because that wakes those that wait for a start slot.
         own.start_limiter.release_if_settled(&ncp, &status(&ncp));
-        let written = ctx.calls.put_status(&ncp, status).await;
+        let written = ctx.api.put_status(&ncp, status).await;
         let status = written.map_err(|error| Unfinished::from(&error))?;
         let key = ObjectRef::from_obj(&ncp).to_string();
         let cause = observed.as_ref().and_then(diagnosis::diagnose);

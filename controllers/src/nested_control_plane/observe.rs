@@ -1,6 +1,6 @@
 //! Step 1: reads what a NestedControlPlane refers to and what was made for it. Never writes.
 
-use crate::calls::{ApiError, Calls, Dependents, Object};
+use crate::runtime::api_client::{ApiClient, ApiError, Dependents, Object};
 use capn_api::{NestedControlPlane, nested_control_plane::DatastoreMember};
 use capn_core::{
     cluster_api::cluster_owner,
@@ -27,11 +27,11 @@ const MOST_COMPLAINTS: usize = 2;
 /// Reads the Cluster of this object: its owner or, while Cluster API's core has not said so yet,
 /// the one that names it as its control plane. Core takes seconds over the owner, and a tenant
 /// need not wait for them. An owner reference alone proves nothing: any user may write one.
-pub(crate) async fn cluster(calls: &Calls, ncp: &NestedControlPlane) -> Result<OfCluster, ApiError> {
+pub(crate) async fn cluster(api: &ApiClient, ncp: &NestedControlPlane) -> Result<OfCluster, ApiError> {
     let namespace = ncp.namespace();
     Ok(match cluster_owner(ncp) {
-        Some(owner) => OfCluster::by_owner(ncp, owner, calls.get(namespace.as_deref(), &owner.name).await?),
-        None => OfCluster::by_reference(ncp, calls.list(namespace.as_deref(), "").await?),
+        Some(owner) => OfCluster::by_owner(ncp, owner, api.get(namespace.as_deref(), &owner.name).await?),
+        None => OfCluster::by_reference(ncp, api.list(namespace.as_deref(), "").await?),
     })
 }
 
@@ -43,19 +43,19 @@ pub(crate) async fn observe(
     members: &[DatastoreMember],
     now: Timestamp,
 ) -> Result<View, ApiError> {
-    let calls = dependents.calls();
+    let api = dependents.api();
     let owned = names.owned_selector();
     let place = Some(namespace);
     let (secrets, services, configs, deployments, sets, revisions, budgets, pods, claims) = try_join!(
         secrets(dependents, namespace, names),
-        calls.list(place, &owned),
-        calls.list(place, &owned),
-        calls.list(place, &owned),
-        calls.list(place, &owned),
-        calls.list(place, &owned),
-        calls.list(place, &owned),
-        calls.list(place, &owned),
-        claims(calls, namespace, names, members),
+        api.list(place, &owned),
+        api.list(place, &owned),
+        api.list(place, &owned),
+        api.list(place, &owned),
+        api.list(place, &owned),
+        api.list(place, &owned),
+        api.list(place, &owned),
+        claims(api, namespace, names, members),
     )?;
     // A label is soon written: what somebody else controls is not ours.
     let owner = dependents.owner();
@@ -87,13 +87,13 @@ pub(crate) async fn observe(
         now,
     };
     if observed.etcd.is_none() && observed.claims.is_empty() {
-        observed.foreign_claims = foreign_claims(calls, namespace, names).await?;
+        observed.foreign_claims = foreign_claims(api, namespace, names).await?;
     }
     if let Some(claim) = unbound(&observed.claims).filter(|claim| !observed.is_new(*claim)) {
-        observed.storage = storage_problem(calls, claim).await?;
+        observed.storage = storage_problem(api, claim).await?;
     }
     for uid in stuck::stuck(&observed).into_iter().take(MOST_COMPLAINTS) {
-        let events = calls.warnings_of(namespace, &uid).await?;
+        let events = api.warnings_of(namespace, &uid).await?;
         observed.complaints.extend(stuck::newest(&uid, events));
     }
     Ok(observed)
@@ -119,15 +119,15 @@ impl<K: Object> Found<K> {
 
 /// Ours are found by label. What a person brought may lack it, so what is not found so is asked for.
 async fn secrets(dependents: Dependents<'_>, namespace: &str, names: &Names) -> Result<Secrets, ApiError> {
-    let calls = dependents.calls();
-    let found = calls.list(Some(namespace), &names.owned_selector()).await?;
+    let api = dependents.api();
+    let found = api.list(Some(namespace), &names.owned_selector()).await?;
     let mut found = Found::owned(found, dependents.owner());
     let all = names.secrets().map(|name| {
         let found = found.take(&name);
         async move {
             match found {
                 Some(found) => Ok(Some(found)),
-                None => calls.get::<Secret>(Some(namespace), &name).await,
+                None => api.get::<Secret>(Some(namespace), &name).await,
             }
         }
     });
@@ -137,16 +137,16 @@ async fn secrets(dependents: Dependents<'_>, namespace: &str, names: &Names) -> 
 /// Ours are found by label, and those that members have served from by name too: a label is soon
 /// removed, and a claim that is not found counts as lost.
 async fn claims(
-    calls: &Calls,
+    api: &ApiClient,
     namespace: &str,
     names: &Names,
     members: &[DatastoreMember],
 ) -> Result<Vec<PersistentVolumeClaim>, ApiError> {
-    let mut claims: Vec<PersistentVolumeClaim> = calls.list(Some(namespace), &names.owned_selector()).await?;
+    let mut claims: Vec<PersistentVolumeClaim> = api.list(Some(namespace), &names.owned_selector()).await?;
     for member in members {
         let name = names.claim_of(&member.name);
         if claims.iter().all(|claim| claim.name_any() != name)
-            && let Some(claim) = calls.get::<PersistentVolumeClaim>(Some(namespace), &name).await?
+            && let Some(claim) = api.get::<PersistentVolumeClaim>(Some(namespace), &name).await?
             && claim.uid().as_ref() == Some(&member.claim_uid)
         {
             claims.push(claim);
@@ -156,21 +156,21 @@ async fn claims(
 }
 
 /// A StatefulSet uses the claims that it finds, whosever they are: those that are not ours.
-async fn foreign_claims(calls: &Calls, namespace: &str, names: &Names) -> Result<Vec<String>, ApiError> {
+async fn foreign_claims(api: &ApiClient, namespace: &str, names: &Names) -> Result<Vec<String>, ApiError> {
     let claims = (0..names::ETCD_MEMBERS).map(|ordinal| {
         let name = names.claim(ordinal);
-        async move { calls.get::<PersistentVolumeClaim>(Some(namespace), &name).await }
+        async move { api.get::<PersistentVolumeClaim>(Some(namespace), &name).await }
     });
     let found = try_join_all(claims).await?;
     Ok(found.into_iter().flatten().map(|claim| claim.name_any()).collect())
 }
 
 /// A claim says nothing of why it waits but in events, so its class is looked at.
-async fn storage_problem(calls: &Calls, claim: &PersistentVolumeClaim) -> Result<StorageProblem, ApiError> {
+async fn storage_problem(api: &ApiClient, claim: &PersistentVolumeClaim) -> Result<StorageProblem, ApiError> {
     match claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref()) {
         None => Ok(StorageProblem::NoDefaultClass),
         Some("") => Ok(StorageProblem::None),
-        Some(class) => Ok(match calls.get::<StorageClass>(None, class).await? {
+        Some(class) => Ok(match api.get::<StorageClass>(None, class).await? {
             // Volumes that were made by hand may name a class that is no object.
             None => StorageProblem::NoSuchClass(class.to_owned()),
             Some(_) => StorageProblem::None,

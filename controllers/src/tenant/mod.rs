@@ -2,7 +2,7 @@
 //! the address of the API server, and the add-ons. `Tenants` writes it once per
 //! change of content and looks again at a slow pace. No watch and no cache per tenant.
 
-use crate::calls::{ApiError, Calls, Object};
+use crate::runtime::api_client::{ApiClient, ApiError, Object};
 use crate::workload_cluster::{Access, WorkloadClusters};
 use capn_core::workload_cluster::{Objects, PrepareError};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -21,7 +21,7 @@ const MANAGER: &str = "capn-tenant";
 const SEEDER: &str = "capn-seed";
 /// After so long, objects are written again although nothing changed here.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
-/// Calls to one tenant at the same time.
+/// ApiClient to one tenant at the same time.
 const PARALLEL: usize = 4;
 
 /// Clients of tenants, by the UID of their control planes, and what was last written through them.
@@ -30,8 +30,8 @@ pub(crate) struct Tenants(WorkloadClusters<Known>);
 
 #[derive(Clone)]
 struct Known {
-    calls: Calls,
-    seeder: Calls,
+    api: ApiClient,
+    seeder: ApiClient,
     written: Option<(u64, Instant)>,
     /// What has been written of content that is not written whole yet.
     progress: Arc<Mutex<HashSet<u64>>>,
@@ -86,8 +86,8 @@ impl Tenants {
         }
         let client = access.client().await.map_err(PrepareError::Client)?;
         let known = Known {
-            calls: Calls::new(client.clone(), MANAGER),
-            seeder: Calls::new(client, SEEDER),
+            api: ApiClient::new(client.clone(), MANAGER),
+            seeder: ApiClient::new(client, SEEDER),
             written: None,
             progress: Arc::default(),
         };
@@ -116,7 +116,7 @@ impl Known {
     async fn apply<K: Object + Send + Sync>(&self, objects: Vec<K>) -> Result<(), ApiError> {
         stream::iter(objects)
             .map(|object| async move {
-                let write = async { self.calls.apply_reserved(&object).await.map(drop) };
+                let write = async { self.api.apply_reserved(&object).await.map(drop) };
                 self.once(&object, write).await
             })
             .buffer_unordered(PARALLEL)

@@ -2,7 +2,7 @@
 //! run, and keeps the copy that its pods mount.
 
 use super::secret::store;
-use crate::calls::Dependents;
+use crate::runtime::api_client::Dependents;
 use capn_core::{
     checksum::checksum,
     control_plane::{

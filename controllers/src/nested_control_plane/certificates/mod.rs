@@ -5,7 +5,7 @@ mod secret;
 
 pub(crate) use authorities::authorities;
 
-use crate::calls::Dependents;
+use crate::runtime::api_client::Dependents;
 use capn_core::{
     control_plane::{
         addresses::Addresses,

@@ -1,6 +1,6 @@
 //! Writes the Secrets of a control plane.
 
-use crate::calls::Dependents;
+use crate::runtime::api_client::Dependents;
 use capn_api::cluster_api::SECRET_TYPE;
 use capn_core::control_plane::{
     certificates::{CertificateError, is_kept, kept, secret},

@@ -17,7 +17,16 @@ use serde_json::json;
 #[test]
 fn version_alone_makes_a_whole_control_plane_that_its_object_owns() {
     run(async |world| {
-        let _running = running(world, json!({}), json!({})).await;
+        let running = running(world, json!({}), json!({})).await;
+        let metrics = running.manager.metrics().await;
+        for (kind, verb) in [
+            ("Deployment", "apply"),
+            ("Secret", "create"),
+            ("NestedControlPlane", "patch"),
+        ] {
+            let call = format!("capn_calls_total{{kind=\"{kind}\",verb=\"{verb}\",result=\"ok\"}}");
+            assert!(metrics.contains(&call), "{call} is not on /metrics");
+        }
         let ncp = world.ncp().await;
         let owned = |meta: &kube::core::ObjectMeta, what: &str| {
             let owners = meta.owner_references.clone().unwrap_or_default();

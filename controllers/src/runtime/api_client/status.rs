@@ -1,6 +1,6 @@
 //! Writes of a status, which must never replace a newer one.
 
-use super::{ApiError, Calls, Object, describe};
+use super::{ApiClient, ApiError, Object, describe};
 use k8s_openapi::serde::Serialize;
 use kube::{
     ResourceExt,
@@ -11,7 +11,7 @@ use kube::{
 /// How often a status is written again after somebody wrote to its object meanwhile.
 const STATUS_TRIES: u32 = 5;
 
-impl Calls {
+impl ApiClient {
     /// Applies the whole status of an object where it differs from what it has, and returns it; fine
     /// when the object is gone. What follows from an old status must not replace a newer one: when
     /// somebody wrote to the object since `live` was read, it is read again and `status` asked again.
@@ -78,7 +78,7 @@ impl Calls {
                 .patch_subresource("status", &name, &params, &Patch::Apply(&wanted));
         let object = || describe::<K>(namespace.as_deref(), &name);
         match self
-            .send::<serde_json::Value, _>("write the status of", object, request)
+            .send::<K, serde_json::Value, _>("write the status of", object, request)
             .await
         {
             Err(error) if !error.is_not_found() => Err(error),

@@ -41,14 +41,14 @@ pub async fn serve(address: SocketAddr) -> Result<(), String> {
 async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (status, text) = match request.uri().path() {
         "/healthz" => (StatusCode::OK, "ok".to_owned()),
-        "/readyz" => match crate::watch::not_listed().as_slice() {
+        "/readyz" => match crate::runtime::watch::not_listed().as_slice() {
             [] => (StatusCode::OK, "ok".to_owned()),
             kinds => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 format!("not listed yet: {}", kinds.join(", ")),
             ),
         },
-        "/metrics" => (StatusCode::OK, crate::telemetry::metrics()),
+        "/metrics" => (StatusCode::OK, crate::runtime::metrics::metrics()),
         _ => (StatusCode::NOT_FOUND, "try /healthz, /readyz or /metrics".to_owned()),
     };
     let mut response = Response::new(Full::new(Bytes::from(text)));

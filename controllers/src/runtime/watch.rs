@@ -1,6 +1,6 @@
 //! Watches in which one object that cannot be decoded never stands in the way of the others.
 
-use crate::{controller::Scope, telemetry};
+use super::{controller::Scope, metrics};
 use futures::{Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
@@ -58,7 +58,7 @@ pub fn decoded<K: Resource<DynamicType = ()>>(guarded: DeserializeGuard<K>) -> O
                 %kind, name = metadata.name.as_deref(), namespace = metadata.namespace.as_deref(), %error,
                 "this object cannot be decoded and is left alone: correct it"
             );
-            telemetry::observe_undecodable(&kind);
+            metrics::observe_undecodable(&kind);
             None
         }
     }

@@ -1,4 +1,4 @@
-//! Calls to an API server: each with a deadline, an error that names the object, and no write
+//! ApiClient to an API server: each with a deadline, an error that names the object, and no write
 //! where nothing would change.
 
 mod cause;
@@ -8,6 +8,7 @@ mod status;
 pub use capn_core::api_error::{ApiError, Cause};
 pub use dependents::Dependents;
 
+use crate::runtime::metrics;
 use k8s_openapi::{
     api::core::v1::{Event, Pod},
     serde::{Serialize, de::DeserializeOwned},
@@ -21,7 +22,7 @@ use std::{
     collections::HashMap,
     fmt::Debug,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Longest time that one call may take.
@@ -48,7 +49,7 @@ pub fn describe<K: Object>(namespace: Option<&str>, name: &str) -> String {
 
 /// Reads and writes under one field manager.
 #[derive(Clone)]
-pub struct Calls {
+pub struct ApiClient {
     client: Client,
     manager: &'static str,
     /// What was last applied to an object, by its name.
@@ -64,8 +65,8 @@ struct Applied {
     owner: String,
 }
 
-impl Calls {
-    /// Calls through `client`, whose writes belong to the field manager `manager`.
+impl ApiClient {
+    /// ApiClient through `client`, whose writes belong to the field manager `manager`.
     pub fn new(client: Client, manager: &'static str) -> Self {
         Self {
             client,
@@ -83,7 +84,7 @@ impl Calls {
     pub async fn get<K: Object>(&self, namespace: Option<&str>, name: &str) -> Result<Option<K>, ApiError> {
         let object = || describe::<K>(namespace, name);
         let request = self.request::<K>(namespace).get(name, &Default::default());
-        match self.send::<K, _>("get", object, request).await {
+        match self.send::<K, K, _>("get", object, request).await {
             Ok(found) => Ok(Some(found)),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
@@ -146,9 +147,9 @@ impl Calls {
         object: impl Fn() -> String,
     ) -> Result<(Vec<K>, Option<String>), ApiError> {
         let request = self.request::<K>(namespace).list(params);
-        let list: ObjectList<DeserializeGuard<K>> = self.send("list", object, request).await?;
+        let list: ObjectList<DeserializeGuard<K>> = self.send::<K, _, _>("list", object, request).await?;
         let next = list.metadata.continue_.filter(|token| !token.is_empty());
-        let items = list.items.into_iter().filter_map(crate::watch::decoded);
+        let items = list.items.into_iter().filter_map(crate::runtime::watch::decoded);
         Ok((items.collect(), next))
     }
 
@@ -160,7 +161,7 @@ impl Calls {
             .request::<Pod>(namespace.as_deref())
             .evict(&name, &EvictParams::default());
         let reply = self
-            .send::<serde_json::Value, _>("evict", || describe::<Pod>(namespace.as_deref(), &name), request)
+            .send::<Pod, serde_json::Value, _>("evict", || describe::<Pod>(namespace.as_deref(), &name), request)
             .await;
         match reply {
             Err(error) if error.status().is_some_and(|status| status.code == 429) => Ok(false),
@@ -189,7 +190,7 @@ impl Calls {
         let request = self
             .request::<K>(namespace.as_deref())
             .patch(&name, &params, &Patch::Merge(patch));
-        self.send("patch", || describe::<K>(namespace.as_deref(), &name), request)
+        self.send::<K, _, _>("patch", || describe::<K>(namespace.as_deref(), &name), request)
             .await
     }
 
@@ -197,7 +198,7 @@ impl Calls {
         Request::new(K::url_path(&(), namespace))
     }
 
-    async fn send<T: DeserializeOwned, E: std::fmt::Display>(
+    async fn send<K: Object, T: DeserializeOwned, E: std::fmt::Display>(
         &self,
         verb: &'static str,
         object: impl Fn() -> String,
@@ -209,10 +210,19 @@ impl Calls {
             object: object(),
             cause,
         };
-        match tokio::time::timeout(DEADLINE, self.client.request::<T>(request)).await {
+        let started = Instant::now();
+        let reply = match tokio::time::timeout(DEADLINE, self.client.request::<T>(request)).await {
             Ok(reply) => reply.map_err(|error| failed(cause::cause(error))),
             Err(_) => Err(failed(Cause::Unreachable("timed out".into()))),
-        }
+        };
+        let result = match reply.as_ref().map_err(|error| &error.cause) {
+            Ok(_) => "ok",
+            Err(Cause::Api(_) | Cause::NameTaken { .. }) => "refused",
+            Err(Cause::Unreachable(_)) => "unreachable",
+            Err(Cause::Decode(_)) => "undecodable",
+        };
+        metrics::observe_call(&K::kind(&()), verb, result, started.elapsed());
+        reply
     }
 }
 

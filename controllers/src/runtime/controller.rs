@@ -1,7 +1,7 @@
 //! What every controller shares: its context, its schedule, and how it is run until shutdown.
 
-use crate::calls::{ApiError, Calls, Object};
-use crate::events::Events;
+use crate::runtime::api_client::{ApiClient, ApiError, Object};
+use crate::runtime::events::Events;
 use capn_api::cluster_api::WATCH_LABEL;
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -24,6 +24,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::watch;
+use tracing::Instrument;
 
 /// How many objects of one kind are worked on at the same time.
 pub const CONCURRENCY: u16 = 16;
@@ -64,8 +65,8 @@ impl Scope {
 
 /// What a controller works with.
 pub struct Context {
-    /// Calls under the controller's own field manager.
-    pub calls: Calls,
+    /// ApiClient under the controller's own field manager.
+    pub api: ApiClient,
     events: Events,
     failures: Mutex<HashMap<String, u32>>,
 }
@@ -74,7 +75,7 @@ impl Context {
     /// A context for the controller of this name, which is its field manager too.
     pub fn new(client: Client, name: &'static str) -> Self {
         Self {
-            calls: Calls::new(client.clone(), name),
+            api: ApiClient::new(client.clone(), name),
             events: Events::new(client, name),
             failures: Mutex::default(),
         }
@@ -97,7 +98,7 @@ impl Context {
     /// Forgets all about an object that is gone.
     pub fn forget<K: Object>(&self, gone: &K) {
         self.events.forget(&gone.uid().unwrap_or_default());
-        self.calls.forget(gone);
+        self.api.forget(gone);
     }
 
     /// Forgets the failures of an object that went well.
@@ -132,7 +133,7 @@ pub async fn release<K: Object>(ctx: &Context, object: &K, finalizer: &str) -> R
     let left: Vec<_> = held.iter().filter(|held| *held != finalizer).collect();
     if left.len() < held.len() {
         let patch = serde_json::json!({"metadata": {"finalizers": left, "resourceVersion": object.resource_version()}});
-        match ctx.calls.merge(&patch, object).await {
+        match ctx.api.merge(&patch, object).await {
             Err(error) if !error.is_not_found() => return Err(error),
             _ => {}
         }
@@ -166,13 +167,20 @@ pub async fn run<K, R, F>(
         })
         .run(
             move |object, context| {
+                let span = tracing::info_span!(
+                    "reconcile",
+                    kind = %K::kind(&()),
+                    namespace = object.meta().namespace.as_deref(),
+                    name = object.meta().name.as_deref(),
+                );
                 let pass = reconcile(object, context);
                 let started = std::time::Instant::now();
                 async move {
                     let result = pass.await;
-                    crate::telemetry::observe_pass(&K::kind(&()), result.is_ok(), started.elapsed());
+                    crate::runtime::metrics::observe_pass(&K::kind(&()), result.is_ok(), started.elapsed());
                     result
                 }
+                .instrument(span)
             },
             |object: Arc<K>, _error, context: Arc<Context>| {
                 let key = ObjectRef::from_obj(object.as_ref()).to_string();

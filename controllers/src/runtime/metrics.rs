@@ -1,27 +1,11 @@
-//! Logs and metrics.
+//! Metrics.
 
-use crate::args::{Args, LogFormat};
 use prometheus_client::{
     encoding::text::encode,
     metrics::{counter::Counter, family::Family, histogram::Histogram},
     registry::Registry,
 };
 use std::{sync::LazyLock, time::Duration};
-use tracing_subscriber::EnvFilter;
-
-/// Starts logging. kube's client stays silent: it logs answers that it cannot decode whole, Secrets
-/// included, and every connection to a tenant that fails, which a pass reports itself.
-pub fn init(args: &Args) {
-    let filter = format!("{},kube_client::client=off,hyper=warn,rustls=warn", args.log_level);
-    let filter = EnvFilter::try_new(&filter).unwrap_or_else(|_| EnvFilter::new("info,kube_client::client=off"));
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    match args.log_format {
-        LogFormat::Text => logs.with_ansi(false).init(),
-        LogFormat::Json => logs.json().init(),
-    }
-}
 
 type Labels = Vec<(&'static str, String)>;
 
@@ -30,6 +14,8 @@ struct Metrics {
     passes: Family<Labels, Counter>,
     seconds: Family<Labels, Histogram>,
     undecodable: Family<Labels, Counter>,
+    calls: Family<Labels, Counter>,
+    call_seconds: Family<Labels, Histogram>,
 }
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
@@ -38,6 +24,15 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
     let seconds =
         Family::<Labels, Histogram>::new_with_constructor(|| Histogram::new([0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0]));
     let undecodable = Family::<Labels, Counter>::default();
+    let calls = Family::<Labels, Counter>::default();
+    let call_seconds =
+        Family::<Labels, Histogram>::new_with_constructor(|| Histogram::new([0.005, 0.02, 0.1, 0.5, 1.0, 5.0, 10.0]));
+    registry.register("calls", "Calls to API servers, by kind, verb and result", calls.clone());
+    registry.register(
+        "call_duration_seconds",
+        "Time of a call to an API server, by kind and verb",
+        call_seconds.clone(),
+    );
     registry.register(
         "undecodable_objects",
         "Times that an object was read which cannot be decoded, by kind",
@@ -50,6 +45,8 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
         passes,
         seconds,
         undecodable,
+        calls,
+        call_seconds,
     }
 });
 
@@ -64,6 +61,18 @@ pub fn observe_pass(kind: &str, finished: bool, took: Duration) {
     metrics
         .seconds
         .get_or_create(&vec![("kind", kind.to_string())])
+        .observe(took.as_secs_f64());
+}
+
+/// Counts a call to an API server. `result` is ok, refused, unreachable or undecodable.
+pub fn observe_call(kind: &str, verb: &'static str, result: &'static str, took: Duration) {
+    let by = |name, value: &str| (name, value.to_owned());
+    let of = [by("kind", kind), by("verb", verb)];
+    let counted = of.iter().cloned().chain([by("result", result)]).collect();
+    METRICS.calls.get_or_create(&counted).inc();
+    METRICS
+        .call_seconds
+        .get_or_create(&of.to_vec())
         .observe(took.as_secs_f64());
 }
 

@@ -1,6 +1,6 @@
 //! Writes of the objects that belong to an owner, after the one check whether they do.
 
-use super::{ApiError, Applied, Calls, Cause, Object, describe};
+use super::{ApiClient, ApiError, Applied, Cause, Object, describe};
 use capn_core::ownership::Owner;
 use k8s_openapi::serde::Serialize;
 use kube::{
@@ -13,14 +13,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// written, adopted or deleted.
 #[derive(Clone, Copy)]
 pub struct Dependents<'a> {
-    calls: &'a Calls,
+    api: &'a ApiClient,
     owner: &'a Owner,
 }
 
-impl Calls {
+impl ApiClient {
     /// The dependents of `owner`.
     pub fn dependents<'a>(&'a self, owner: &'a Owner) -> Dependents<'a> {
-        Dependents { calls: self, owner }
+        Dependents { api: self, owner }
     }
 
     /// Applies an object whose name is reserved for us by contract, such as those that kubeadm would
@@ -47,7 +47,7 @@ impl Calls {
         let request = self
             .request::<K>(namespace.as_deref())
             .patch(&name, &params, &Patch::Apply(wanted));
-        self.send("apply", || describe::<K>(namespace.as_deref(), &name), request)
+        self.send::<K, _, _>("apply", || describe::<K>(namespace.as_deref(), &name), request)
             .await
     }
 
@@ -58,7 +58,7 @@ impl Calls {
         let request = self
             .request::<K>(namespace.as_deref())
             .create(&self.post_params(), body);
-        self.send("create", object, request).await
+        self.send::<K, _, _>("create", object, request).await
     }
 
     fn post_params(&self) -> PostParams {
@@ -75,9 +75,9 @@ impl<'a> Dependents<'a> {
         self.owner
     }
 
-    /// Calls that read.
-    pub fn calls(self) -> &'a Calls {
-        self.calls
+    /// ApiClient that read.
+    pub fn api(self) -> &'a ApiClient {
+        self.api
     }
 
     /// Applies what we want of an object. Sends nothing when the same was applied before and `live`,
@@ -92,12 +92,12 @@ impl<'a> Dependents<'a> {
         let found = match live {
             Some(_) => None,
             // Dependents are found by label: what is not found may have lost it, or be foreign.
-            None => self.calls.get::<K>(namespace.as_deref(), &name).await?,
+            None => self.api.get::<K>(namespace.as_deref(), &name).await?,
         };
         let live = live.or(found.as_ref());
         if let Some(live) = live {
             self.check("apply", live)?;
-            let known = self.calls.applied().get(&key).cloned();
+            let known = self.api.applied().get(&key).cloned();
             if known.is_some_and(|known| known.intent == intent && known.live == fingerprint(live)) {
                 return Ok(live.clone());
             }
@@ -107,7 +107,7 @@ impl<'a> Dependents<'a> {
         let mut bound = wanted.clone();
         // With a UID, it is this very object that is written, or none: not one that took its place.
         bound.meta_mut().uid = live.and_then(ResourceExt::uid);
-        let reply = match self.calls.apply(&bound, live.is_some()).await {
+        let reply = match self.api.apply(&bound, live.is_some()).await {
             Err(error) if live.is_none() && error.is_conflict() => return Err(self.name_taken("apply", key)),
             reply => reply?,
         };
@@ -116,7 +116,7 @@ impl<'a> Dependents<'a> {
             live: fingerprint(&reply),
             owner: self.owner.uid().to_owned(),
         };
-        self.calls.applied().insert(key, known);
+        self.api.applied().insert(key, known);
         Ok(reply)
     }
 
@@ -126,9 +126,9 @@ impl<'a> Dependents<'a> {
     /// [`Cause::NameTaken`] when the object that is there belongs to somebody else.
     pub async fn create<K: Object>(&self, wanted: &K) -> Result<K, ApiError> {
         let (namespace, name) = (wanted.namespace(), wanted.name_any());
-        match self.calls.post(wanted).await {
+        match self.api.post(wanted).await {
             Err(error) if error.is_already_exists() => {
-                let live = self.calls.get(namespace.as_deref(), &name).await?.ok_or(error)?;
+                let live = self.api.get(namespace.as_deref(), &name).await?.ok_or(error)?;
                 self.check("create", &live)?;
                 Ok(live)
             }
@@ -148,10 +148,10 @@ impl<'a> Dependents<'a> {
         let object = || describe::<K>(namespace.as_deref(), &name);
         let body = serde_json::to_vec(&wanted).map_err(|error| super::undecodable("update", object(), &error))?;
         let request = self
-            .calls
+            .api
             .request::<K>(namespace.as_deref())
-            .replace(&name, &self.calls.post_params(), body);
-        self.calls.send("update", object, request).await
+            .replace(&name, &self.api.post_params(), body);
+        self.api.send::<K, _, _>("update", object, request).await
     }
 
     /// Deletes this very object, dependents in the background. Fine when it is gone already; leaves
@@ -161,14 +161,18 @@ impl<'a> Dependents<'a> {
             return Ok(());
         }
         let (namespace, name) = (live.namespace(), live.name_any());
-        self.calls.applied().remove(&describe::<K>(namespace.as_deref(), &name));
+        self.api.applied().remove(&describe::<K>(namespace.as_deref(), &name));
         let params = DeleteParams::background().preconditions(Preconditions {
             uid: live.uid(),
             resource_version: None,
         });
-        let request = self.calls.request::<K>(namespace.as_deref()).delete(&name, &params);
+        let request = self.api.request::<K>(namespace.as_deref()).delete(&name, &params);
         let object = || describe::<K>(namespace.as_deref(), &name);
-        match self.calls.send::<serde_json::Value, _>("delete", object, request).await {
+        match self
+            .api
+            .send::<K, serde_json::Value, _>("delete", object, request)
+            .await
+        {
             Err(error) if !error.is_not_found() => Err(error),
             _ => Ok(()),
         }
