@@ -225,7 +225,7 @@ impl Pass<'_> {
             // They would go on to serve what they remember.
             self.stop(&observed).await?;
         }
-        let (mut tenant, invalid) = self.tenant(cluster, &observed)?;
+        let (mut tenant, invalid) = inputs::desired(&self.ncp, cluster, &observed)?;
         desired::validate_claims(&self.ncp, &observed)?;
         tenant.etcd.bootstrap = datastore.bootstrap();
         let stored = Inputs::stored(&observed.revisions).unwrap_or_default();
@@ -294,7 +294,8 @@ impl Pass<'_> {
         let invalid = invalid.or(overlap).map(Error::Validate);
         if addresses.published.is_some() && invalid.is_none() && refused.is_empty() {
             let given = Given::to(&tenant.endpoint, Some(&network.api_server), Some(&network.etcd));
-            let inputs = Inputs::of(&self.ncp, cluster, given, &authorities.identities);
+            let revision = tenant.template_revision;
+            let inputs = Inputs::of(&self.ncp, cluster, given, &authorities.identities, revision);
             let stored = apply::store(dependents, &tenant, &inputs, &observed.revisions);
             stored.await.map_err(Error::Apply)?;
         }
@@ -320,23 +321,6 @@ impl Pass<'_> {
             seeded: matches!(seeded, Some(Written::Whole)),
             errors,
         })
-    }
-
-    /// The control plane that is wanted. What is wrong with it comes beside the one that was applied
-    /// last, which is kept alive meanwhile.
-    fn tenant(&self, cluster: &Cluster, observed: &View) -> Result<(Tenant, Option<ValidateError>), ValidateError> {
-        let in_use = datastore::initialized(&self.ncp, Some(observed));
-        let stored = Inputs::stored(&observed.revisions).filter(|_| in_use);
-        let used = stored.and_then(|inputs| {
-            let (ncp, cluster) = inputs.applied_to(&self.ncp, cluster);
-            desired::validate(&ncp, &cluster).ok()
-        });
-        let wanted = desired::validate(&self.ncp, cluster).and_then(|wanted| inputs::unchanged(wanted, used.as_ref()));
-        match (wanted, used) {
-            (Ok(wanted), _) => Ok((wanted, None)),
-            (Err(error), Some(used)) => Ok((used, Some(error))),
-            (Err(error), None) => Err(error),
-        }
     }
 
     /// Ends the API servers of a control plane whose data is gone, and what works through them. What is in

@@ -2,8 +2,11 @@
 //! stays alive while its spec or its Cluster cannot be used. Pure.
 
 use super::addresses::Given;
-use super::desired::{Tenant, ValidateError};
+use super::datastore;
+use super::desired::{Tenant, ValidateError, validate};
 use super::objects;
+use super::versions;
+use super::view::View;
 use crate::checksum::checksum;
 use capn_api::{
     NestedControlPlane,
@@ -28,6 +31,13 @@ pub struct Inputs {
     /// Identities of its authorities.
     #[serde(default)]
     pub authorities: BTreeMap<String, String>,
+    /// Revision of its pod templates.
+    #[serde(default = "first")]
+    pub template_revision: u32,
+}
+
+fn first() -> u32 {
+    1
 }
 
 impl Inputs {
@@ -37,6 +47,7 @@ impl Inputs {
         cluster: &Cluster,
         addresses: Given,
         authorities: &BTreeMap<String, String>,
+        template_revision: u32,
     ) -> Self {
         let mut spec = ncp.spec.clone();
         spec.control_plane_endpoint = None;
@@ -45,7 +56,17 @@ impl Inputs {
             cluster_network: cluster.spec.cluster_network.clone(),
             addresses,
             authorities: authorities.clone(),
+            template_revision,
         }
+    }
+
+    /// The revision of the pod templates for this version: that of the pods that run, so that another
+    /// release of the provider replaces none of them. Another Kubernetes version replaces them anyway, and
+    /// brings the latest.
+    pub fn template_revision_for(stored: Option<&Self>, ncp: &NestedControlPlane) -> u32 {
+        let latest = objects::LATEST_TEMPLATE_REVISION;
+        let same = stored.filter(|stored| versions::parse(&stored.spec.version) == versions::parse(&ncp.spec.version));
+        same.map_or(latest, |stored| stored.template_revision.min(latest))
     }
 
     /// The newest that was stored; none when it is of a release that wrote it in another way.
@@ -91,9 +112,42 @@ fn newest(revisions: &[ControllerRevision]) -> Option<&Value> {
     Some(&newest.data.as_ref()?.0)
 }
 
+/// What a control plane should be. What is wrong with it comes beside the one that was applied last,
+/// which is kept alive meanwhile.
+///
+/// # Errors
+/// When it cannot be used, and it has never run.
+pub fn desired(
+    ncp: &NestedControlPlane,
+    cluster: &Cluster,
+    view: &View,
+) -> Result<(Tenant, Option<ValidateError>), ValidateError> {
+    let stored = Inputs::stored(&view.revisions);
+    let in_use = stored.as_ref().filter(|_| datastore::initialized(ncp, Some(view)));
+    let used = in_use.and_then(|inputs| {
+        let (ncp, cluster) = inputs.applied_to(ncp, cluster);
+        validate(&ncp, &cluster).ok().map(|used| Tenant {
+            template_revision: inputs.template_revision,
+            ..used
+        })
+    });
+    let wanted = validate(ncp, cluster).and_then(|wanted| unchanged(wanted, used.as_ref()));
+    match (wanted, used) {
+        (Ok(wanted), _) => Ok((
+            Tenant {
+                template_revision: Inputs::template_revision_for(stored.as_ref(), ncp),
+                ..wanted
+            },
+            None,
+        )),
+        (Err(error), Some(used)) => Ok((used, Some(error))),
+        (Err(error), None) => Err(error),
+    }
+}
+
 /// Refuses what cannot change while a control plane is in use: workers, Services and certificates
 /// hold it.
-pub fn unchanged(wanted: Tenant, used: Option<&Tenant>) -> Result<Tenant, ValidateError> {
+fn unchanged(wanted: Tenant, used: Option<&Tenant>) -> Result<Tenant, ValidateError> {
     let Some(used) = used else { return Ok(wanted) };
     let ranges = |ranges: &[IpNet]| ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let (old, new) = (&used.network, &wanted.network);
@@ -128,6 +182,7 @@ mod tests {
                 &cluster(network.clone()),
                 Given::default(),
                 &BTreeMap::new(),
+                1,
             );
             let tenant = tenant(spec.clone());
             let stored = [inputs.revision(&tenant, &[]).unwrap()];
@@ -138,10 +193,41 @@ mod tests {
                 &cluster(json!({})),
                 Given::default(),
                 &BTreeMap::new(),
+                1,
             );
             let next = other.revision(&tenant, &stored).unwrap();
             assert_eq!(next.revision, 2);
             assert_ne!(next.metadata.name, stored[0].metadata.name);
         }
+    }
+
+    #[test]
+    fn pods_keep_the_revision_that_they_were_made_with_until_their_version_changes() {
+        let wanted = |version: &str| ncp(json!({"version": version}));
+        let stored = |version: &str, revision| Inputs {
+            template_revision: revision,
+            ..Inputs::of(
+                &wanted(version),
+                &cluster(json!({})),
+                Given::default(),
+                &BTreeMap::new(),
+                1,
+            )
+        };
+        let latest = objects::LATEST_TEMPLATE_REVISION;
+        let cases = [
+            (None, latest),
+            (Some(stored("v1.36.3", 0)), 0),
+            (Some(stored("1.36.3", 0)), 0),
+            (Some(stored("v1.36.2", 0)), latest),
+            (Some(stored("v1.36.3", latest + 1)), latest),
+        ];
+        for (stored, revision) in cases {
+            let found = Inputs::template_revision_for(stored.as_ref(), &wanted("v1.36.3"));
+            assert_eq!(found, revision, "{stored:?}");
+        }
+        let before: Inputs =
+            serde_json::from_value(json!({"spec": {"version": "v1.36.3"}, "clusterNetwork": {}})).unwrap();
+        assert_eq!(before.template_revision, 1);
     }
 }

@@ -211,6 +211,41 @@ fn members_of_etcd_never_share_a_node_unless_their_own_template_allows_it() {
     assert_eq!(spread(hard, json!([])), ["kubernetes.io/hostname DoNotSchedule null"]);
 }
 
+/// The pod templates of revision 1, as JSON. They are those of pods that run: never write them again.
+const REVISION_1: [(&str, &str); 2] = [
+    ("plain", include_str!("revisions/1-plain.json")),
+    ("full", include_str!("revisions/1-full.json")),
+];
+
+#[test]
+fn the_pod_templates_of_a_released_revision_never_change() {
+    let component = json!({"image": "example.com/image:1", "resources": {"requests": {"cpu": "1"}},
+        "extraArgs": [{"name": "v", "value": "4"}], "extraVolumes": [extra_volume()]});
+    let full = json!({
+        "version": "v1.35.1", "replicas": 2, "endpoint": {"type": "LoadBalancer"},
+        "datastore": {"etcd": {"replicas": 3, "storage": {"size": "9Gi", "storageClassName": "fast"},
+            "extraArgs": [{"name": "quota-backend-bytes", "value": "1"}], "podTemplate": {"priorityClassName": "highest"}}},
+        "apiServer": component, "controllerManager": component, "scheduler": component,
+        "podTemplate": {"nodeSelector": {"disk": "ssd"}, "tolerations": [{"operator": "Exists"}], "priorityClassName": "high",
+            "metadata": {"labels": {"team": "a"}, "annotations": {"team": "a"}},
+            "containers": [{"name": "side", "image": "example.com/side:1"}]},
+        "imageRepository": "registry.example.com/k8s", "imagePullSecrets": [{"name": "pull"}],
+        "rollout": {"after": "2026-11-21T00:00:00Z"},
+    });
+    for (name, golden) in REVISION_1 {
+        let spec = if name == "full" {
+            full.clone()
+        } else {
+            json!({"version": "v1.36.3"})
+        };
+        let built = built(&spec);
+        let templates = ["etcd", "apiServer", "controllers"].map(|of| built[of]["spec"]["template"].clone());
+        let text = serde_json::to_string_pretty(&templates).unwrap();
+        let differs = text.lines().zip(golden.lines()).find(|(built, golden)| built != golden);
+        assert!(text.trim() == golden.trim(), "revision 1, {name}: {differs:?}");
+    }
+}
+
 #[test]
 fn a_program_uses_the_processors_that_it_requests_unless_it_has_a_limit() {
     let processors = |resources: Value| {

@@ -75,6 +75,8 @@ pub struct Tenant {
     pub image_pull_secrets: Vec<LocalObjectReference>,
     /// Life and names of certificates.
     pub certificates: Certificates,
+    /// Revision of the pod templates.
+    pub template_revision: u32,
     /// The rollout that pods are made for.
     pub rollout_after: Option<Timestamp>,
 }
@@ -248,6 +250,7 @@ pub fn validate(ncp: &NestedControlPlane, cluster: &Cluster) -> Result<Tenant, V
                 .map(|name| host("certificates.certSANs", name))
                 .collect::<Result<_, _>>()?,
         },
+        template_revision: objects::LATEST_TEMPLATE_REVISION,
         rollout_after: spec
             .rollout
             .as_ref()
