@@ -1,37 +1,29 @@
 //! NestedControlPlane: a tenant's control plane as pods. `reconcile` reads as the list of steps.
 
-mod apply;
-mod certificates;
 mod events;
-mod finalize;
+mod execute;
 mod observe;
 
 use crate::runtime::controller::{Context, Scope, Unfinished, again, reference};
-use crate::tenant::{Tenants, Written};
-use crate::workload_cluster::Access;
-use apply::Refused;
+use crate::tenant::Tenants;
 use capn_api::{NestedControlPlane, Reason, cluster_api::Cluster};
 use capn_core::{
     cluster_api::paused,
     control_plane::{
-        addresses::{self, Addresses, Given},
-        certificates::Authorities,
         cluster::{OfCluster, cluster_of, control_plane_of},
         datastore, deletion,
-        desired::{self, Tenant, ValidateError},
+        desired::ValidateError,
         diagnosis,
         error::Error,
-        inputs::{self, Inputs},
-        metadata::ManagedFields,
         names::{self, Names},
-        objects, order,
+        plan::{self, Deletion, Next, Provision},
         start_limiter::StartLimiter,
         status::{self, Outcome},
         view::View,
     },
     ownership::Owner,
 };
-use certificates::Leaves;
+use execute::Executor;
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
@@ -48,7 +40,7 @@ use kube::{
         watcher,
     },
 };
-use std::{mem, slice, sync::Arc};
+use std::{slice, sync::Arc};
 use tokio::sync::watch;
 
 /// Name of the controller, and its field manager.
@@ -176,8 +168,8 @@ async fn reconcile(ncp: Arc<NestedControlPlane>, ctx: Arc<Context>, own: Arc<Own
         match (&names, cluster, disputed) {
             (_, _, Some(why)) => Outcome::Failed(Error::Validate(ValidateError::Disputed(why))),
             (Some(names), Some(cluster), None) => {
-                let advanced = pass.advance(names, &cluster).boxed().await;
-                advanced.unwrap_or_else(Outcome::Failed)
+                let provisioned = pass.provision(names, cluster).boxed().await;
+                provisioned.unwrap_or_else(Outcome::Failed)
             }
             _ => Outcome::NoCluster,
         }
@@ -209,166 +201,60 @@ impl Pass<'_> {
             .map_err(Error::Observe)
     }
 
-    /// The steps of a tenant that shall be there.
-    async fn advance(&mut self, names: &Names, cluster: &Cluster) -> Result<Outcome, Error> {
-        let api = &self.ctx.api;
+    fn executor<'a>(&'a self, all: &'a [Arc<NestedControlPlane>]) -> Executor<'a> {
+        Executor {
+            api: &self.ctx.api,
+            dependents: self.ctx.api.dependents(&self.owner),
+            ncp: &self.ncp,
+            workload_clusters: &self.own.tenants,
+            start_limiter: &self.own.start_limiter,
+            all,
+            now: self.now,
+        }
+    }
+
+    /// Brings a control plane that should be there on its way.
+    async fn provision(&mut self, names: &Names, cluster: Cluster) -> Result<Outcome, Error> {
         let all = self.own.all.state();
         if self.own.start_limiter.still_waits(&self.ncp, &all, self.now) {
             return Ok(Outcome::WaitingForStartSlot);
         }
-        let observed = self.observed.insert(self.observe(names).await?).clone();
-        let dependents = api.dependents(&self.owner);
-        let (datastore, accepted) = datastore::assess(&self.ncp, names, &observed);
-        let stopped =
-            datastore.is_lost() || (accepted && (observed.api_server.is_some() || observed.controllers.is_some()));
-        if stopped {
-            // They would go on to serve what they remember.
-            self.stop(&observed).await?;
+        let view = self.observed.insert(self.observe(names).await?).clone();
+        let owner = self.owner.clone();
+        let mut pass = Provision::new(self.ncp.clone(), cluster, names.clone(), owner, view, self.now);
+        loop {
+            pass = match pass.next() {
+                Next::Do(actions, waiting) => waiting.absorb(self.executor(&all).execute(actions).await),
+                Next::Done(ncp, outcome) => {
+                    self.ncp = *ncp;
+                    return Ok(*outcome);
+                }
+            };
         }
-        let (mut tenant, invalid) = inputs::desired(&self.ncp, cluster, &observed)?;
-        desired::validate_claims(&self.ncp, &observed)?;
-        tenant.etcd.bootstrap = datastore.bootstrap();
-        let stored = Inputs::stored(&observed.revisions).unwrap_or_default();
-        let given = stored.addresses;
-        let services = &observed.services;
-        tenant.endpoint.given = given.missing(services.api_server.as_ref(), services.etcd.as_ref());
-        let rollout = desired::rollout(&mut tenant, &observed, self.now);
-        let own = ManagedFields {
-            endpoint: None,
-            datastore_initialized: !accepted && datastore::initialized(&self.ncp, Some(&observed)),
-            obsolete: datastore::obsolete(&datastore, accepted),
-        };
-        self.ncp = apply::own(api, &self.ncp, names, &own).await.map_err(Error::Apply)?;
-        let refused = Refused::default();
-        let network = apply::network(dependents, &tenant, objects::network(&tenant), &observed, &refused);
-        let secrets = &observed.secrets;
-        let authorities = certificates::authorities(dependents, &tenant, secrets, &stored.authorities, self.now);
-        // Neither is cut off by what the other meets.
-        let (network, authorities) = tokio::join!(network.boxed(), authorities.boxed());
-        let (network, mut authorities) = (network.map_err(Error::Apply)?, authorities?);
-        let Some(addresses) = addresses::addresses(&tenant, &network.api_server, &network.etcd) else {
-            return Ok(Outcome::WaitingForAddress);
-        };
-        let address = addresses.published.as_ref().map(|_| addresses.reached.0);
-        let overlap = match desired::validate_endpoint(&tenant.network, address) {
-            Err(error) if !tenant.has_run => return Err(error.into()),
-            checked => checked.err(),
-        };
-        if !order::started(&tenant, &observed) && !self.own.start_limiter.try_acquire(&self.ncp, &all, self.now) {
-            return Ok(Outcome::WaitingForStartSlot);
-        }
-        let leaves = certificates::leaves(dependents, &tenant, &addresses, &authorities, secrets, self.now)
-            .boxed()
-            .await;
-        let (leaves, unissued) = match leaves {
-            Err(error) if !tenant.has_run => return Err(error.into()),
-            Err(error) => (None, Some(error)),
-            Ok(leaves) => (Some(leaves), None),
-        };
-        let mut wanted = objects::workloads(&tenant, &addresses, &authorities.marks);
-        wanted.api_server = wanted.api_server.filter(|_| !stopped);
-        wanted.controllers = wanted.controllers.filter(|_| !stopped);
-        wanted.etcd = wanted.etcd.filter(|_| !datastore.is_gone());
-        let workloads = apply::workloads(dependents, &tenant, wanted, &observed, &refused)
-            .boxed()
-            .await
-            .map_err(Error::Apply)?;
-        let status = workloads.api_server.as_ref().and_then(|made| made.status.as_ref());
-        let serves = status.is_some_and(|status| status.ready_replicas.unwrap_or(0) > 0);
-        let own = ManagedFields {
-            endpoint: addresses.published.clone(),
-            datastore_initialized: serves,
-            obsolete: Vec::new(),
-        };
-        self.ncp = apply::own(api, &self.ncp, names, &own).await.map_err(Error::Apply)?;
-        let mut refused = refused.into_errors();
-        refused.extend(addresses::lost(&tenant, given, &network.api_server).map(Error::EndpointLost));
-        let seeded = match &leaves {
-            Some(leaves) if serves && !refused.iter().any(Error::is_outage) => {
-                self.seed(&tenant, &addresses, &authorities, leaves).await
-            }
-            _ => Ok(None),
-        };
-        let fault = datastore.fault(&tenant.namespace).filter(|_| datastore.is_lost());
-        let lost = fault.map(|(_, message)| Error::DatastoreLost(message));
-        let invalid = invalid.or(overlap).map(Error::Validate);
-        if addresses.published.is_some() && invalid.is_none() && refused.is_empty() {
-            let given = Given::to(&tenant.endpoint, Some(&network.api_server), Some(&network.etcd));
-            let revision = tenant.template_revision;
-            let inputs = Inputs::of(&self.ncp, cluster, given, &authorities.identities, revision);
-            let stored = apply::store(dependents, &tenant, &inputs, &observed.revisions);
-            stored.await.map_err(Error::Apply)?;
-        }
-        let (seeded, unseeded) = match seeded {
-            Ok(seeded) => (seeded, None),
-            Err(error) => (None, Some(error)),
-        };
-        let faults = mem::take(&mut authorities.faults).into_iter().chain(unissued);
-        let errors = [lost, invalid, unseeded].into_iter().flatten();
-        let mut errors: Vec<_> = errors.chain(faults.map(Error::Keys)).chain(refused).collect();
-        errors.sort_by_key(Error::rank);
-        let soon = match seeded {
-            Some(Written::NotNow(wait)) => Some(self.now + wait),
-            _ => None,
-        };
-        Ok(Outcome::Applied {
-            api_server: workloads.api_server.map(Box::new),
-            published: addresses.published.is_some(),
-            again: [rollout, observed.due(), soon]
-                .into_iter()
-                .flatten()
-                .fold(leaves.map_or(Timestamp::MAX, |leaves| leaves.renewal), Timestamp::min),
-            seeded: matches!(seeded, Some(Written::Whole)),
-            errors,
-        })
     }
 
-    /// Ends the API servers of a control plane whose data is gone, and what works through them. What is in
-    /// the workload cluster is written anew when there are others.
-    async fn stop(&self, observed: &View) -> Result<(), Error> {
-        self.own.tenants.forget(self.owner.uid());
-        let dependents = self.ctx.api.dependents(&self.owner);
-        for live in observed.controllers.iter().chain(&observed.api_server) {
-            dependents.delete(live).await.map_err(Error::Apply)?;
-        }
-        Ok(())
-    }
-
-    /// Writes what belongs into the tenant; None while its endpoint is not known.
-    async fn seed(
-        &self,
-        tenant: &Tenant,
-        addresses: &Addresses,
-        authorities: &Authorities,
-        leaves: &Leaves,
-    ) -> Result<Option<Written>, Error> {
-        let (Some(endpoint), Some(admin)) = (&addresses.published, &leaves.admin) else {
-            return Ok(None);
-        };
-        let access = Access {
-            server: &format!("https://{}", addresses.service(tenant).authority()),
-            authority: authorities.ca.trusted(),
-            admin,
-        };
-        let objects = objects::inside(tenant, addresses, endpoint, authorities.ca.trusted());
-        let written = self.own.tenants.write(self.owner.uid(), access, objects).await?;
-        Ok(Some(written))
-    }
-
-    /// The steps of a tenant that shall go; None when the object itself is gone.
+    /// Deletes what belongs to a control plane; returns what is waited for, or None when the object itself
+    /// is gone.
     async fn delete(&mut self, names: Option<&Names>, cluster: Option<&Cluster>) -> Result<Option<String>, Error> {
         if let Some(names) = names {
-            let observed = self.observed.insert(self.observe(names).await?).clone();
-            let dependents = self.ctx.api.dependents(&self.owner);
-            let waiting = finalize::finalize(dependents, &self.ncp, cluster, names, &observed).await;
-            if let Some(waiting) = waiting.map_err(Error::Apply)? {
-                return Ok(Some(waiting));
+            let view = self.observed.insert(self.observe(names).await?).clone();
+            let workers = match cluster {
+                Some(_) => observe::workers(&self.ctx.api, &self.ncp, names)
+                    .await
+                    .map_err(Error::Observe)?,
+                None => Vec::new(),
+            };
+            let Deletion { actions, waiting } = plan::delete(&self.ncp, &view, &workers);
+            for reply in self.executor(&[]).execute(actions).await {
+                reply?;
             }
-            if deletion::orphaned(&self.ncp, &observed) {
+            if waiting.is_some() {
+                return Ok(waiting);
+            }
+            if deletion::orphaned(&self.ncp, &view) {
                 let note = "Deleted with --cascade=orphan: everything that was created for this control plane stays";
-                self.ctx
-                    .event(&reference(&self.ncp), EventType::Normal, Reason::Orphaned, note)
-                    .await;
+                let about = reference(&self.ncp);
+                self.ctx.event(&about, EventType::Normal, Reason::Orphaned, note).await;
             }
         }
         self.own.tenants.forget(self.owner.uid());

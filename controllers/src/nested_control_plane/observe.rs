@@ -1,7 +1,11 @@
 //! Step 1: reads what a NestedControlPlane refers to and what was made for it. Never writes.
 
 use crate::runtime::api_client::{ApiClient, ApiError, Dependents, Object};
-use capn_api::{NestedControlPlane, nested_control_plane::DatastoreMember};
+use capn_api::{
+    NestedControlPlane,
+    cluster_api::{CLUSTER_NAME_LABEL, CONTROL_PLANE_LABEL, Machine},
+    nested_control_plane::DatastoreMember,
+};
 use capn_core::{
     cluster_api::cluster_owner,
     control_plane::{
@@ -97,6 +101,13 @@ pub(crate) async fn observe(
         observed.complaints.extend(stuck::newest(&uid, events));
     }
     Ok(observed)
+}
+
+/// Names of the Cluster's worker Machines.
+pub(crate) async fn workers(api: &ApiClient, ncp: &NestedControlPlane, names: &Names) -> Result<Vec<String>, ApiError> {
+    let selector = format!("{CLUSTER_NAME_LABEL}={},!{CONTROL_PLANE_LABEL}", names.cluster());
+    let machines: Vec<Machine> = api.list(ncp.namespace().as_deref(), &selector).await?;
+    Ok(machines.iter().map(ResourceExt::name_any).collect())
 }
 
 /// Objects of one kind, to be taken by name.

@@ -4,7 +4,10 @@
 
 use crate::runtime::api_client::{ApiClient, ApiError, Object};
 use crate::workload_cluster::{Access, WorkloadClusters};
-use capn_core::workload_cluster::{Objects, PrepareError};
+use capn_core::{
+    control_plane::plan::Prepared,
+    workload_cluster::{Objects, PrepareError},
+};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use std::{
@@ -37,30 +40,26 @@ struct Known {
     progress: Arc<Mutex<HashSet<u64>>>,
 }
 
-/// Whether a tenant holds what it should.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Written {
-    /// It does.
-    Whole,
-    /// Too many other tenants are being written to: come back after this time.
-    NotNow(Duration),
-}
-
 impl Tenants {
     /// Writes the objects, unless just these were written lately. Takes no longer than the budget of
     /// a pass; what was written by then is not written again by the next.
-    pub(crate) async fn write(&self, uid: &str, access: Access<'_>, objects: Objects) -> Result<Written, PrepareError> {
+    pub(crate) async fn write(
+        &self,
+        uid: &str,
+        access: Access<'_>,
+        objects: Objects,
+    ) -> Result<Prepared, PrepareError> {
         let known = self.client(uid, access).await?;
         let content = objects.content();
         if known
             .written
             .is_some_and(|(written, at)| written == content && at.elapsed() < LOOK_AGAIN)
         {
-            return Ok(Written::Whole);
+            return Ok(Prepared::Whole);
         }
         let visit = match self.0.visit(uid) {
             Ok(visit) => visit,
-            Err(wait) => return Ok(Written::NotNow(wait)),
+            Err(wait) => return Ok(Prepared::NotNow(wait)),
         };
         let written = tokio::time::timeout_at(visit.deadline(), apply(&known, objects)).await;
         self.0.leave(uid, visit);
@@ -69,7 +68,7 @@ impl Tenants {
             known.written = Some((content, Instant::now()));
             known.progress = Arc::default();
         });
-        Ok(Written::Whole)
+        Ok(Prepared::Whole)
     }
 
     /// Forgets a tenant that is gone.

@@ -13,6 +13,7 @@ pub mod metadata;
 pub mod names;
 pub mod objects;
 pub mod order;
+pub mod plan;
 pub mod start_limiter;
 pub mod status;
 pub mod stuck;

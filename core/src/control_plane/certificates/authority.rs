@@ -201,10 +201,12 @@ pub fn decide(
         }
     };
     if !has_run {
-        return match found {
-            Ok(pair) => Ok(Decision::Use(pair, None)),
-            Err(None) => Ok(Decision::Make),
-            Err(Some(fault)) => Err(fault),
+        return match (found, copy) {
+            (Ok(pair), _) => Ok(Decision::Use(pair, None)),
+            // Pods may have started with it, which is known a moment later.
+            (Err(None), Some(copy)) => Ok(Decision::Restore(copy)),
+            (Err(None), None) => Ok(Decision::Make),
+            (Err(Some(fault)), _) => Err(fault),
         };
     }
     let identity = |pair: &PemPair| identity(pair).ok();

@@ -30,7 +30,10 @@ fn before_the_first_start_what_is_brought_is_used_and_what_is_missing_is_made() 
         decided(found(&one), Some(&other), Some(&other), false),
         Ok(Use(one.clone(), None))
     );
-    assert_eq!(decided(Origin::Missing, Some(&other), None, false), Ok(Make));
+    assert_eq!(
+        decided(Origin::Missing, Some(&other), None, false),
+        Ok(Restore(other.clone()))
+    );
     assert_eq!(decided(Origin::Foreign, Some(&one), None, false), Err(Fault::Foreign));
     let mixed = PemPair {
         key: other.key,

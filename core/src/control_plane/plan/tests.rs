@@ -1,0 +1,236 @@
+use super::*;
+use crate::api_error::{ApiError, Cause};
+use crate::control_plane::{
+    names::{Names, UID_LABEL},
+    tests::{cluster, ncp},
+    view::View,
+};
+use crate::ownership::Owner;
+use capn_api::NestedControlPlane;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::core::Status;
+use serde_json::json;
+
+/// Waves as they were asked for, each action as one line.
+type Waves = Vec<Vec<String>>;
+
+fn line(action: &Action) -> String {
+    match action {
+        Action::Apply { wanted, .. } => format!("apply {wanted:?}"),
+        Action::Create(object) => format!("create {object:?}"),
+        Action::Replace { live, .. } => format!("replace {live:?}"),
+        Action::Delete(object) => format!("delete {object:?}"),
+        Action::Patch(_) => "patch".into(),
+        Action::AcquireStartSlot => "acquire a start slot".into(),
+        Action::ForgetWorkloadCluster => "forget the workload cluster".into(),
+        Action::PrepareWorkloadCluster(_) => "prepare the workload cluster".into(),
+    }
+    .replace("tenants/acme-", "")
+}
+
+/// An answer as an API server gives it.
+fn answered(action: Action) -> Reply {
+    Ok(match action {
+        Action::Apply { wanted, .. } => Answer::Object(match wanted {
+            Object::Service(mut service) => {
+                if let Some(spec) = &mut service.spec {
+                    spec.cluster_ip.get_or_insert("10.100.0.10".into());
+                }
+                Object::Service(service)
+            }
+            other => other,
+        }),
+        Action::Create(object) | Action::Replace { wanted: object, .. } => Answer::Object(object),
+        Action::AcquireStartSlot => Answer::StartSlot(true),
+        Action::PrepareWorkloadCluster(_) => Answer::Prepared(Prepared::Whole),
+        Action::Patch(_) | Action::Delete(_) | Action::ForgetWorkloadCluster => Answer::Done,
+    })
+}
+
+fn names() -> Names {
+    Names::new("acme", "0b5c3a3e")
+}
+
+/// Runs a pass over a control plane of which this was found.
+fn pass(ncp: NestedControlPlane, view: View, mut answer: impl FnMut(Action) -> Reply) -> (Waves, Outcome) {
+    let owner = Owner::new(&ncp, UID_LABEL);
+    let mut pass = Provision::new(ncp, cluster(json!({})), names(), owner, view, Timestamp::UNIX_EPOCH);
+    let mut waves = Waves::new();
+    loop {
+        pass = match pass.next() {
+            Next::Do(actions, waiting) => {
+                waves.push(actions.iter().map(line).collect());
+                waiting.absorb(actions.into_iter().map(&mut answer).collect())
+            }
+            Next::Done(_, outcome) => return (waves, *outcome),
+        };
+    }
+}
+
+fn plain() -> NestedControlPlane {
+    ncp(json!({"version": "v1.36.3"}))
+}
+
+fn refused(code: u16) -> Reply {
+    let status = Status {
+        code,
+        reason: if code == 422 { "Invalid" } else { "InternalError" }.into(),
+        ..Status::default()
+    };
+    Err(Failure::Call(ApiError {
+        verb: "apply",
+        object: "x".into(),
+        cause: Cause::Api(Box::new(status)),
+    }))
+}
+
+#[test]
+fn a_new_control_plane_is_made_wave_by_wave_in_one_pass() {
+    let (waves, outcome) = pass(plain(), View::default(), answered);
+    let expected: [&[&str]; 7] = [
+        &["patch"],
+        &[
+            "apply Service apiserver",
+            "apply Service etcd",
+            "apply Service etcd-peer",
+            "apply ConfigMap etcd",
+            "create Secret ca",
+            "create Secret etcd",
+            "create Secret etcd-peer",
+            "create Secret proxy",
+            "create Secret sa",
+        ],
+        &["create Secret pki"],
+        &["acquire a start slot"],
+        &[
+            "create Secret apiserver",
+            "create Secret apiserver-etcd-client",
+            "create Secret etcd-member",
+            "create Secret controller-manager",
+            "create Secret scheduler",
+            "create Secret kubeconfig",
+        ],
+        // API servers wait for etcd, controllers for API servers.
+        &["apply StatefulSet etcd"],
+        &["patch"],
+    ];
+    assert_eq!(waves[..7], expected);
+    assert!(waves[7][0].starts_with("create ControllerRevision"), "{waves:?}");
+    assert!(
+        matches!(outcome, Outcome::Applied { ref errors, .. } if errors.is_empty()),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn without_a_start_slot_nothing_is_started() {
+    let (waves, outcome) = pass(plain(), View::default(), |action| match action {
+        Action::AcquireStartSlot => Ok(Answer::StartSlot(false)),
+        action => answered(action),
+    });
+    assert!(matches!(outcome, Outcome::WaitingForStartSlot));
+    assert!(
+        !waves.concat().iter().any(|line| line.contains("StatefulSet")),
+        "{waves:?}"
+    );
+}
+
+#[test]
+fn a_new_control_plane_ends_its_pass_at_what_fails_and_asks_for_nothing_more() {
+    for failing in [
+        "Service etcd",
+        "Secret ca",
+        "Secret pki",
+        "Secret scheduler",
+        "StatefulSet etcd",
+    ] {
+        let (waves, outcome) = pass(plain(), View::default(), |action| {
+            if line(&action).ends_with(&format!(" {failing}")) {
+                return refused(500);
+            }
+            answered(action)
+        });
+        assert!(matches!(outcome, Outcome::Failed(_)), "{failing}: {outcome:?}");
+        let last = waves.last().unwrap();
+        assert!(last.iter().any(|line| line.ends_with(failing)), "{failing}: {last:?}");
+    }
+}
+
+#[test]
+fn a_service_that_cannot_have_the_address_it_had_gets_another() {
+    let mut tries = 0;
+    let (waves, outcome) = pass(plain(), View::default(), |action| {
+        if line(&action) == "apply Service etcd" && tries == 0 {
+            tries += 1;
+            return refused(422);
+        }
+        answered(action)
+    });
+    assert_eq!(waves[2], ["apply Service etcd"]);
+    assert!(matches!(outcome, Outcome::Applied { .. }), "{outcome:?}");
+}
+
+/// What a deletion asks for, and what it waits for, of a control plane of which this was found.
+fn deleted(view: &View, workers: &[&str]) -> (Vec<String>, Option<String>) {
+    let workers: Vec<_> = workers.iter().map(|name| (*name).to_owned()).collect();
+    let Deletion { actions, waiting } = delete(&plain(), view, &workers);
+    (actions.iter().map(line).collect(), waiting)
+}
+
+fn found<K: serde::de::DeserializeOwned>(name: &str) -> Option<K> {
+    let labels = json!({UID_LABEL: "0b5c3a3e"});
+    let owner = json!([{"apiVersion": "x", "kind": "NestedControlPlane", "name": "acme", "uid": "0b5c3a3e", "controller": true}]);
+    let metadata =
+        json!({"name": name, "namespace": "tenants", "uid": name, "labels": labels, "ownerReferences": owner});
+    serde_json::from_value(json!({"metadata": metadata})).ok()
+}
+
+#[test]
+fn what_is_deleted_waits_for_what_still_needs_it() {
+    let pod: Pod = found("pod").unwrap();
+    let mut view = View {
+        api_server: found("acme-apiserver"),
+        controllers: found("acme-controllers"),
+        etcd: found("acme-etcd"),
+        api_server_pods: vec![pod.clone()],
+        etcd_pods: vec![pod],
+        claims: found("data-acme-etcd-0").into_iter().collect(),
+        ..View::default()
+    };
+    view.services.etcd = found("acme-etcd");
+    let (asked, waiting) = deleted(&view, &["worker"]);
+    assert!(asked.is_empty() && waiting.unwrap().contains("Machine worker"));
+    let serving = ["delete Deployment controllers", "delete Deployment apiserver"];
+    let (asked, waiting) = deleted(&view, &[]);
+    assert_eq!(asked, serving);
+    assert!(waiting.unwrap().contains("pods of API server"));
+    view.api_server_pods.clear();
+    view.api_server = None;
+    view.controllers = None;
+    let (asked, waiting) = deleted(&view, &[]);
+    assert_eq!(asked, ["delete StatefulSet etcd"]);
+    assert!(waiting.unwrap().contains("pods of etcd"));
+    view.etcd_pods.clear();
+    view.etcd = None;
+    let (asked, waiting) = deleted(&view, &[]);
+    assert_eq!(asked, ["delete PersistentVolumeClaim tenants/data-acme-etcd-0"]);
+    assert!(waiting.unwrap().contains("claim data-acme-etcd-0"));
+    // A claim without our label is not ours: nothing waits for it.
+    view.claims[0].metadata.labels = None;
+    view.claims[0].metadata.owner_references = None;
+    let (asked, waiting) = deleted(&view, &[]);
+    assert_eq!(asked, ["delete Service etcd"]);
+    assert!(waiting.unwrap().contains("Service acme-etcd"));
+    view.services.etcd = None;
+    assert_eq!(deleted(&view, &[]), (Vec::new(), None));
+}
+
+#[test]
+fn an_object_tells_nothing_of_what_it_holds() {
+    let secret: k8s_openapi::api::core::v1::Secret =
+        serde_json::from_value(json!({"metadata": {"name": "s", "namespace": "n"}, "data": {"tls.key": "c2VjcmV0"}}))
+            .unwrap();
+    let object = Object::from(secret);
+    assert_eq!(format!("{object:?}"), "Secret n/s");
+}
