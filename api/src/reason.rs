@@ -69,12 +69,12 @@ reasons! {
     WaitingForCluster on [ncp Available, kvc Ready, kvm Ready] "No Cluster owns the object yet.", wait "Wait, or name the object in `spec.controlPlaneRef` or `spec.infrastructureRef` of the Cluster.";
     WaitingForEndpoint on [ncp Available] "The load balancer has no address yet.", wait "Look at Service `<cluster>-apiserver`.";
     WaitingForAddress on [ncp Available, kvm Ready] "A Service or the VM has no address yet.", wait "Wait.";
-    WaitingForVolume on [ncp DatastoreHealthy, kvm Ready] "A claim has no volume yet.", wait "Wait, or look at the claim.";
+    WaitingForVolume on [ncp Available, kvm Ready] "A claim has no volume yet.", wait "Wait, or look at the claim.";
     Invalid on [ncp Available] "The version, the networks or the endpoint cannot be used, or cannot change. A control plane that is running goes on as it was.", user "The message says what to write.";
     NameTaken on [ncp Available, ncp CertificatesValid, kvm Ready] "An object of that name exists and belongs to someone else. It is left alone.", user "Remove the object that the message names, or choose another name for the Cluster or the Machine.";
     DatastoreLost on [ncp Available, ncp DatastoreHealthy] "The volumes of etcd are gone or were replaced although the datastore was in use. The API servers are stopped.", user "Restore the claim, or accept the loss by the annotation that the message names.";
     EndpointLost on [ncp Available] "The Service of the API server was created again, and the address or port that workers use cannot be had again.", user "Free the address that the message names, or delete the Service.";
-    NoStorageClass on [ncp Available, ncp DatastoreHealthy] "No volume can be made for etcd.", user "Mark a StorageClass as the default, or create the one that the message names.";
+    NoStorageClass on [ncp Available] "No volume can be made for etcd.", user "Mark a StorageClass as the default, or create the one that the message names.";
     FailedCreate on [ncp Available, ncp ControlPlaneComponentsHealthy, kvm Ready] "The management cluster refuses the pods, for instance because of a quota, a limit range or a webhook.", user "The message has its words.";
     Unschedulable on [ncp Available, ncp ControlPlaneComponentsHealthy, kvm Ready] "No node takes a pod.", user "Free room on a node, or change `spec.podTemplate` or the VM's template.";
     ImagePullFailed on [ncp Available, ncp ControlPlaneComponentsHealthy, kvm Ready] "An image cannot be pulled.", user "Correct its name or the access to its registry.";
