@@ -37,7 +37,7 @@ const NESTED: &[Rule] = &[
     (
         "",
         &["configmaps"],
-        &["create", "delete", "get", "list", "patch", "watch"],
+        &["create", "delete", "get", "list", "patch", "update", "watch"],
     ),
     ("", &["pods"], &["list", "watch"]),
     ("", &["persistentvolumeclaims"], &["delete", "get", "list", "watch"]),

@@ -3,7 +3,7 @@
 
 use super::addresses::Given;
 use super::datastore;
-use super::desired::{Tenant, ValidateError, validate};
+use super::desired::{Tenant, ValidateError, initialized, validate};
 use super::objects;
 use super::versions;
 use super::view::View;
@@ -123,7 +123,8 @@ pub fn desired(
     view: &View,
 ) -> Result<(Tenant, Option<ValidateError>), ValidateError> {
     let stored = Inputs::stored(&view.revisions);
-    let in_use = stored.as_ref().filter(|_| datastore::initialized(ncp, Some(view)));
+    let runs = initialized(ncp) || datastore::initialized(ncp, Some(view));
+    let in_use = stored.as_ref().filter(|_| runs);
     let used = in_use.and_then(|inputs| {
         let (ncp, cluster) = inputs.applied_to(ncp, cluster);
         validate(&ncp, &cluster).ok().map(|used| Tenant {

@@ -2,7 +2,7 @@
 
 use crate::world::World;
 use capn_core::control_plane::{
-    datastore::{EXISTING, INITIAL_CLUSTER, INITIAL_CLUSTER_STATE},
+    datastore::{self, EXISTING, INITIAL_CLUSTER, INITIAL_CLUSTER_STATE},
     names,
 };
 use k8s_openapi::api::{
@@ -64,7 +64,11 @@ impl World {
             let joins = held
                 .iter()
                 .find(|(data, count)| **count >= quorum || !self.used.contains(data));
-            Some(joins.map(|(data, _)| *data).unwrap_or_else(|| {
+            let joins = joins.map(|(data, _)| *data);
+            if joins.is_none() && !self.used.is_empty() {
+                self.violate("an empty datastore takes the place of one that was in use");
+            }
+            Some(joins.unwrap_or_else(|| {
                 self.epochs += 1;
                 self.epochs
             }))
@@ -102,7 +106,9 @@ impl World {
             .pods
             .values()
             .any(|pod| is_of(pod, names::API_SERVER) && is_ready(pod));
-        let Some(data) = self.served().filter(|_| ready) else {
+        // What served before any manager could know of it is nobody's data yet.
+        let recorded = self.ncp.as_ref().is_some_and(|ncp| datastore::initialized(ncp, None));
+        let Some(data) = self.served().filter(|_| ready && (recorded || !self.used.is_empty())) else {
             return;
         };
         self.used.insert(data);

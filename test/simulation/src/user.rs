@@ -50,7 +50,18 @@ impl World {
             }
             return;
         }
-        let Some(of) = self.pick() else { return };
+        let claims: Vec<_> = self
+            .objects
+            .keys()
+            .filter(|of| of.0 == "PersistentVolumeClaim")
+            .cloned()
+            .collect();
+        let picked = if self.rng.u8(0..4) == 0 && !claims.is_empty() {
+            Some(claims[self.rng.usize(0..claims.len())].clone())
+        } else {
+            self.pick()
+        };
+        let Some(of) = picked else { return };
         self.say(format!("the user deletes {of:?}"));
         self.objects.remove(&of);
         if of.0 == "PersistentVolumeClaim" {

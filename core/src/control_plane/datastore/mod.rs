@@ -171,10 +171,14 @@ impl Loss {
 /// user's update, so that each of them says it.
 pub fn initialized(ncp: &NestedControlPlane, observed: Option<&View>) -> bool {
     let status = recorded(ncp).is_some_and(|datastore| datastore.initialized);
-    let config = observed.and_then(|observed| observed.etcd_config.as_ref()?.data.as_ref()?.get(INITIAL_CLUSTER_STATE));
-    status
-        || ncp.annotations().contains_key(DATASTORE_INITIALIZED_ANNOTATION)
-        || config.is_some_and(|it| it == EXISTING)
+    let config = observed.and_then(state);
+    status || ncp.annotations().contains_key(DATASTORE_INITIALIZED_ANNOTATION) || config == Some(EXISTING)
+}
+
+/// What a member with an empty volume is told.
+fn state(observed: &View) -> Option<&str> {
+    let data = observed.etcd_config.as_ref()?.data.as_ref()?;
+    data.get(INITIAL_CLUSTER_STATE).map(String::as_str)
 }
 
 /// Annotations that have had their time: that of a datastore that is given up, and the acceptance of
@@ -253,10 +257,15 @@ fn loss(member: &DatastoreMember, names: &Names, observed: &View) -> Option<Loss
 /// What is remembered of the datastore after a pass: who has served, from which claim. `None` while
 /// there is nothing to remember.
 pub fn remember(ncp: &NestedControlPlane, names: &Names, observed: &View) -> Option<DatastoreStatus> {
-    let (_, accepted) = assess(ncp, names, observed);
+    // A loss that was accepted is forgotten once nothing else says that the datastore was in use, and no
+    // earlier: the pass that accepts it may end before.
+    let said = ncp.annotations().contains_key(DATASTORE_INITIALIZED_ANNOTATION) || state(observed) == Some(EXISTING);
+    let accepted = assess(ncp, names, observed).1 && !said;
     let old = recorded(ncp).filter(|_| !accepted).cloned().unwrap_or_default();
     let etcd = old.etcd.unwrap_or_default();
-    let mut members = etcd.members;
+    let initialized = !accepted && initialized(ncp, Some(observed));
+    // Before it is in use, a claim may still take the place of another.
+    let mut members = if initialized { etcd.members } else { Vec::new() };
     let mut version = etcd.version;
     // Someone may scale the StatefulSet: what comes of that is no member.
     let wanted: Vec<_> = (0..replicas(&ncp.spec)).map(|ordinal| names.member(ordinal)).collect();
@@ -272,7 +281,6 @@ pub fn remember(ncp: &NestedControlPlane, names: &Names, observed: &View) -> Opt
         version = newest(version, pod.annotations().get(ETCD_VERSION_ANNOTATION));
     }
     members.sort_by(|a, b| a.name.cmp(&b.name));
-    let initialized = !accepted && initialized(ncp, Some(observed));
     (initialized || !members.is_empty()).then_some(DatastoreStatus {
         initialized,
         etcd: Some(EtcdStatus { version, members }),

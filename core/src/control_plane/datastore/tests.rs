@@ -185,6 +185,16 @@ fn only_a_member_that_is_ready_on_its_claim_is_remembered() {
     // But for one who accepts it.
     let accepted = control_plane(1, &[0], json!({ACCEPT_DATASTORE_ANNOTATION: "other"}));
     let other = ("acme-etcd-0".to_owned(), "other".to_owned());
+    // While something else still says that it was in use, the acceptance is not over.
+    let mut existing = live(&[(0, "other")]);
+    existing.etcd_config = serde_json::from_value(json!({"data": {INITIAL_CLUSTER_STATE: EXISTING}})).unwrap();
+    let both = json!({ACCEPT_DATASTORE_ANNOTATION: "other", DATASTORE_INITIALIZED_ANNOTATION: "true"});
+    for unfinished in [
+        remembered(&accepted, &existing),
+        remembered(&control_plane(1, &[0], both), &live(&[(0, "other")])),
+    ] {
+        assert_eq!(unfinished, (true, version(), vec![one()]));
+    }
     assert_eq!(
         remembered(&accepted, &live(&[(0, "other")])),
         (false, version(), vec![other])

@@ -4,7 +4,7 @@ use super::answers::{Answers, Purpose, Wave};
 use super::provision::keep_if_refused;
 use super::{Action, Failure};
 use crate::control_plane::{desired::Tenant, error::Error, objects, view::View};
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use kube::ResourceExt;
 
 /// The Services of a control plane as they are now.
@@ -27,18 +27,32 @@ pub(super) fn wave(tenant: &Tenant, view: &View) -> Wave {
         wanted: wanted.into(),
         live: live.clone().map(Into::into),
     };
-    vec![
+    let mut wave = vec![
         (Purpose::ApiServerService, service(api_server, &live.api_server)),
         (Purpose::EtcdService, service(etcd, &live.etcd)),
         (Purpose::EtcdPeers, service(etcd_peers, &live.etcd_peers)),
-        (
-            Purpose::EtcdConfig,
-            Action::Apply {
-                wanted: etcd_config.into(),
-                live: view.etcd_config.clone().map(Into::into),
-            },
-        ),
-    ]
+    ];
+    wave.extend(config(etcd_config, view.etcd_config.as_ref()).map(|action| (Purpose::EtcdConfig, action)));
+    wave
+}
+
+/// What a member with an empty volume is told is written over nothing but what was read: a pass that knows
+/// less must not tell it to found another cluster.
+fn config(wanted: ConfigMap, live: Option<&ConfigMap>) -> Option<Action> {
+    let Some(live) = live else {
+        return Some(Action::Apply {
+            wanted: wanted.into(),
+            live: None,
+        });
+    };
+    let mut kept = live.clone();
+    kept.labels_mut().extend(wanted.metadata.labels.unwrap_or_default());
+    kept.metadata.owner_references = wanted.metadata.owner_references;
+    kept.data = wanted.data;
+    (kept != *live).then(|| Action::Replace {
+        live: live.clone().into(),
+        wanted: kept.into(),
+    })
 }
 
 /// Services that cannot have the address that they had, and the wave that lets them have another. Where

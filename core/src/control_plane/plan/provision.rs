@@ -373,7 +373,8 @@ impl Pass {
         ready.serves = status.is_some_and(|status| status.ready_replicas.unwrap_or(0) > 0);
         let fields = ManagedFields {
             endpoint: ready.addresses.published.clone(),
-            datastore_initialized: ready.serves,
+            // Only when it is recorded who serves, so that a loss can be told.
+            datastore_initialized: ready.serves && !datastore::members(&self.ncp).is_empty(),
             obsolete: Vec::new(),
         };
         let next = Stage::Prepare(ready, leaves, api_server.map(Box::new));
