@@ -100,8 +100,15 @@ fn settles(object: &impl ResourceExt) -> Option<Timestamp> {
 }
 
 /// Secrets of a tenant by name: ours, and what has the names of ours.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Secrets(BTreeMap<String, Secret>);
+
+/// Names alone: what a Secret holds is told nowhere.
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 impl Secrets {
     /// The Secret of this name.

@@ -5,7 +5,7 @@ use capn_api::cluster_api::{Cluster, Machine};
 use k8s_openapi::api::core::v1::Secret;
 
 /// What was found.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct View {
     /// The Machine, if it and the object name each other.
     pub machine: Option<Machine>,
@@ -23,6 +23,13 @@ pub struct View {
     pub vmi: Option<VirtualMachineInstance>,
     /// Whether the owner of the VirtualMachine's namespace lets us make one there.
     pub namespace_allowed: bool,
+}
+
+/// What its Secrets hold is told nowhere.
+impl std::fmt::Debug for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("View").finish_non_exhaustive()
+    }
 }
 
 /// Namespaces outside of their own in which machines may have VMs.

@@ -19,7 +19,7 @@ pub struct Prepared;
 pub struct Applied;
 
 /// What a machine is made of.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Objects<Stage> {
     /// None when the bootstrap data is gone: what was made of it stays.
     pub user_data: Option<Secret>,
@@ -27,6 +27,13 @@ pub struct Objects<Stage> {
     pub vm: Option<VirtualMachine>,
     /// Whether they were applied.
     pub stage: PhantomData<Stage>,
+}
+
+/// What its Secrets hold is told nowhere.
+impl<Stage> std::fmt::Debug for Objects<Stage> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Objects").finish_non_exhaustive()
+    }
 }
 
 /// Builds them. Neither carries an ownerReference, which `clusterctl move` would follow to the
