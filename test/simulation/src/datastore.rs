@@ -2,7 +2,7 @@
 
 use crate::world::World;
 use capn_core::control_plane::{
-    datastore::{self, EXISTING, INITIAL_CLUSTER, INITIAL_CLUSTER_STATE},
+    datastore::{EXISTING, INITIAL_CLUSTER, INITIAL_CLUSTER_STATE},
     names,
 };
 use k8s_openapi::api::{
@@ -106,8 +106,10 @@ impl World {
             .pods
             .values()
             .any(|pod| is_of(pod, names::API_SERVER) && is_ready(pod));
-        // What served before any manager could know of it is nobody's data yet.
-        let recorded = self.ncp.as_ref().is_some_and(|ncp| datastore::initialized(ncp, None));
+        // What serves before a manager has recorded it is nobody's data yet: that takes a pass or two.
+        let config: Option<ConfigMap> = self.get("ConfigMap", &Self::names().etcd());
+        let state = config.and_then(|config| config.data?.remove(INITIAL_CLUSTER_STATE));
+        let recorded = state.as_deref() == Some(EXISTING);
         let Some(data) = self.served().filter(|_| ready && (recorded || !self.used.is_empty())) else {
             return;
         };

@@ -72,6 +72,10 @@ impl World {
     }
 
     fn user_takes_metadata(&mut self) {
+        // Without an owner, nobody would ever collect it.
+        if self.ncp.is_none() {
+            return;
+        }
         let Some(of) = self.pick() else { return };
         let Some(mut object) = self.objects.get(&of).cloned() else {
             return;

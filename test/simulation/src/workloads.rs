@@ -78,6 +78,7 @@ impl World {
             let (new, old): (Vec<_>, Vec<_>) = pods
                 .iter()
                 .partition(|pod| pod.annotations().get(TEMPLATE) == Some(&mark(&spec.template)));
+            let ready = count(pods.iter().filter(|pod| is_ready(pod)).count());
             let ready_new = count(new.iter().filter(|pod| is_ready(pod)).count());
             if count(new.len()) < wanted && count(pods.len()) <= wanted {
                 let name = format!("{}-{}", deployment.name_any(), self.next());
@@ -85,7 +86,7 @@ impl World {
             } else if count(new.len()) > wanted {
                 self.pods.remove(&new[0].name_any());
             } else if let Some(old) = old.first()
-                && (ready_new >= wanted || !is_ready(old))
+                && (ready > wanted || ready_new >= wanted || !is_ready(old))
             {
                 self.pods.remove(&old.name_any());
             }

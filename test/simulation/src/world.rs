@@ -336,7 +336,7 @@ impl World {
         self.objects.remove(&of);
     }
 
-    /// Pods are replaced only for a change of the spec, of an address or of what a user edited.
+    /// Pods are replaced only for a change of the spec, of an address, of a key or of what a user edited.
     fn watch(&mut self, old: Option<&Object>, new: &Object) {
         let of = key(new);
         let template = |object: &Object| json(object)["spec"]["template"].clone();
@@ -349,13 +349,20 @@ impl World {
             .iter()
             .filter_map(|service| service.spec.as_ref()?.cluster_ip.clone())
             .collect();
-        let from = format!("{spec} {addresses:?}");
+        let keys: Option<Secret> = self.get("Secret", &Self::names().pki());
+        let keys = keys.and_then(|keys| keys.data);
+        let from = format!("{spec} {addresses:?} {keys:?}");
         if let Some(old) = old {
             // Before anything was served, keys that are lost with their copies are made anew.
             let served = !self.used.is_empty();
             let same = served && self.made_from.get(&of) == Some(&from) && !self.edited.contains(&of);
             if same && template(old) != template(new) {
-                self.violate(format!("the pods of {of:?} are replaced although nothing has changed"));
+                let lines = |object| format!("{:#}", template(object));
+                let (was, is) = (lines(old), lines(new));
+                let differs = was.lines().zip(is.lines()).find(|(was, is)| was != is);
+                self.violate(format!(
+                    "the pods of {of:?} are replaced although nothing has changed: {differs:?}"
+                ));
             }
             if json(new)["spec"]["replicas"].as_i64() < json(old)["spec"]["replicas"].as_i64() && of.0 == "StatefulSet"
             {

@@ -3,7 +3,7 @@
 
 use super::answers::{Answers, Purpose, Wave};
 use super::network::{self, Found, Services};
-use super::secrets::{Basis, Chosen, Leaves};
+use super::secrets::{Basis, Chosen, Leaves, Stored};
 use super::{Action, Failure, Next, Object, Preparation, Prepared, Reply};
 use crate::control_plane::{
     addresses::{self, Addresses, Given},
@@ -60,7 +60,7 @@ enum Stage {
     Network(Box<Decided>),
     Fallback(Box<Decided>, Chosen),
     Authorities(Box<Decided>, Chosen, Box<Found>),
-    StartSlot(Box<Decided>, Box<Services>, Box<Authorities>),
+    StartSlot(Box<Decided>, Box<Services>, Box<Authorities>, Stored),
     Leaves(Box<Ready>),
     Workloads(Box<Ready>, Leaves),
     Publish(Box<Ready>, Result<Leaves, Error>),
@@ -163,7 +163,10 @@ impl Pass {
             Stage::Network(decided) => self.network(decided),
             Stage::Fallback(decided, chosen) => self.fallback(decided, chosen),
             Stage::Authorities(decided, chosen, found) => self.authorities(decided, chosen, *found),
-            Stage::StartSlot(decided, services, authorities) => self.start_slot(*decided, *services, *authorities),
+            Stage::StartSlot(decided, services, authorities, stored) => {
+                stored.check(&mut self.answers).map_err(Error::Keys)?;
+                self.start_slot(*decided, *services, *authorities)
+            }
             Stage::Leaves(ready) => self.leaves(ready),
             Stage::Workloads(ready, leaves) => self.workloads(ready, leaves),
             Stage::Publish(ready, leaves) => self.publish(ready, leaves),
@@ -276,7 +279,12 @@ impl Pass {
         let Some(services) = services else {
             return Ok(Step::End(Outcome::WaitingForAddress));
         };
-        let next = Stage::StartSlot(decided, Box::new(services), Box::new(authorities));
+        let next = Stage::StartSlot(
+            decided,
+            Box::new(services),
+            Box::new(authorities),
+            Stored::by(store.as_ref()),
+        );
         Ok(Step::Wave(
             next,
             store.into_iter().map(|store| (Purpose::Pki, store)).collect(),
@@ -285,9 +293,6 @@ impl Pass {
 
     /// Asks for a start slot, once the addresses are known.
     fn start_slot(&mut self, decided: Decided, services: Services, authorities: Authorities) -> Result<Step, Error> {
-        self.answers
-            .done(Purpose::Pki)
-            .map_err(|failure| Error::Keys(failure.into()))?;
         let tenant = &decided.tenant;
         let Some(addresses) = addresses::addresses(tenant, &services.api_server, &services.etcd) else {
             return Ok(Step::End(Outcome::WaitingForAddress));

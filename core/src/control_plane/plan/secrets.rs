@@ -2,8 +2,9 @@
 //! that two managers cannot replace each other's; leaves are replaced when they are due or no longer say
 //! what they should, under the resourceVersion that was read.
 
-use super::Action;
 use super::answers::{Answers, Purpose, Wave};
+use super::{Action, Object};
+use crate::api_error::{ApiError, Cause};
 use crate::checksum::checksum;
 use crate::control_plane::{
     addresses::Addresses,
@@ -20,6 +21,7 @@ use crate::pki::{Authority, PemPair, PkiError};
 use capn_api::cluster_api::SECRET_TYPE;
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::{ResourceExt, core::Status};
 use std::collections::BTreeMap;
 
 /// The authorities of a control plane.
@@ -232,6 +234,43 @@ impl Basis<'_> {
                     wanted: wanted.into(),
                 })
             }
+        }
+    }
+}
+
+/// What the pods' copy of the authorities is to hold, where it is created.
+#[derive(Debug)]
+pub(super) struct Stored(Option<Object>);
+
+impl Stored {
+    pub(super) fn by(store: Option<&Action>) -> Self {
+        Self(match store {
+            Some(Action::Create(wanted)) => Some(wanted.clone()),
+            _ => None,
+        })
+    }
+
+    /// Fails when another manager was faster and has stored other authorities: what this pass was planned
+    /// from is old, and pods must not be made from it.
+    pub(super) fn check(self, answers: &mut Answers) -> Result<(), CertificateError> {
+        let stored = answers.object::<Secret>(Purpose::Pki)?;
+        let wanted = self.0.and_then(|wanted| Secret::try_from(wanted).ok());
+        match (wanted, stored) {
+            (Some(wanted), Some(stored)) if wanted.data != stored.data => Err(CertificateError::Call(ApiError {
+                verb: "create",
+                object: format!(
+                    "Secret {}/{}",
+                    wanted.namespace().unwrap_or_default(),
+                    wanted.name_any()
+                ),
+                cause: Cause::Api(Box::new(Status {
+                    code: 409,
+                    reason: "Conflict".into(),
+                    message: "another manager has just stored other authorities".into(),
+                    ..Status::default()
+                })),
+            })),
+            _ => Ok(()),
         }
     }
 }

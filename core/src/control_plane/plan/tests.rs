@@ -8,7 +8,7 @@ use crate::control_plane::{
 use crate::ownership::Owner;
 use capn_api::NestedControlPlane;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::{ByteString, api::core::v1::Pod};
 use kube::core::Status;
 use serde_json::json;
 
@@ -169,6 +169,22 @@ fn a_service_that_cannot_have_the_address_it_had_gets_another() {
     });
     assert_eq!(waves[2], ["apply Service etcd"]);
     assert!(matches!(outcome, Outcome::Applied { .. }), "{outcome:?}");
+}
+
+#[test]
+fn a_pass_ends_where_another_manager_has_stored_other_authorities() {
+    let (waves, outcome) = pass(plain(), View::default(), |action| match action {
+        Action::Create(Object::Secret(mut secret)) if secret.metadata.name.as_deref() == Some("acme-pki") => {
+            secret
+                .data
+                .get_or_insert_default()
+                .insert("ca.crt".into(), ByteString(b"other".to_vec()));
+            Ok(Answer::Object(Object::Secret(secret)))
+        }
+        action => answered(action),
+    });
+    assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
+    assert_eq!(waves.last().unwrap(), &["create Secret pki"]);
 }
 
 /// What a deletion asks for, and what it waits for, of a control plane of which this was found.
