@@ -37,7 +37,7 @@ listed() {
 }
 
 nothing_left() {
-  quiet kubectl -n "$NAMESPACE" delete cluster "$CLUSTER" --timeout 300s
+  patiently "Cluster $CLUSTER to be deleted" delete cluster "$CLUSTER" --ignore-not-found --timeout 300s
   wait_for 120 "everything of $CLUSTER to be gone" same_as_before
 }
 
@@ -177,7 +177,7 @@ event_says() {
 machine_is_replaced() {
   local old
   old=$(kubectl -n "$NAMESPACE" get machines -l cluster.x-k8s.io/deployment-name -o jsonpath='{.items[0].metadata.name}')
-  quiet kubectl -n "$NAMESPACE" delete machine "$old" --timeout 300s
+  patiently "Machine $old to be deleted" delete machine "$old" --ignore-not-found --timeout 300s
   wait_for 600 "another Node" other_node_ready "$old"
   [[ -z $(tenant get node "$old" -o name --ignore-not-found) ]]
 }

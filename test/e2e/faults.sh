@@ -5,9 +5,14 @@
 FAULTY_CONTROL_PLANES=(wrong-image wrong-flag no-class no-volume no-priority overlap wrong-key no-key)
 FAULTY_MACHINES=(no-bootstrap refused nowhere)
 
+# Cluster API's webhooks may be away for a moment where the machine is busy: what they stand before is tried again.
+patiently() { wait_for 300 "$1" kubectl -n "$NAMESPACE" "${@:2}"; }
+
 # control_plane NAME SPEC [SERVICES]: a tenant whose control plane has these fields beside its version
 control_plane() {
-  quiet kubectl -n "$NAMESPACE" apply -f - <<YAML
+  local file
+  file=$(dirname "$KUBECONFIG")/$1.yaml
+  cat >"$file" <<YAML
 apiVersion: cluster.x-k8s.io/v1beta2
 kind: Cluster
 metadata: {name: $1}
@@ -20,6 +25,7 @@ kind: NestedControlPlane
 metadata: {name: $1}
 spec: $(jq -c --arg version "$KUBERNETES_VERSION" '.version = $version' <<<"$2")
 YAML
+  patiently "Cluster $1 to be accepted" apply -f "$file"
 }
 
 # authority NAME KEY-FILE CERTIFICATE-FILE: a CA Secret of a person
@@ -31,7 +37,9 @@ authority() {
 
 # machine NAME BOOTSTRAP-SECRET VM-SPEC: a Machine of the tenant
 machine() {
-  quiet kubectl -n "$NAMESPACE" apply -f - <<YAML
+  local file
+  file=$(dirname "$KUBECONFIG")/$1.yaml
+  cat >"$file" <<YAML
 apiVersion: cluster.x-k8s.io/v1beta2
 kind: Machine
 metadata: {name: $1}
@@ -48,6 +56,7 @@ spec:
   virtualMachineBootstrapCheck: {checkStrategy: none}
   virtualMachineTemplate: {metadata: {namespace: $VM_NAMESPACE}, spec: $3}
 YAML
+  patiently "Machine $1 to be accepted" apply -f "$file"
 }
 
 # vm_spec [NODE-SELECTOR]: a small VM, as JSON; its image is the workers'
@@ -120,7 +129,7 @@ control_planes_heal() {
   kubectl get storageclass -o json | jq '.items[0] | .metadata = {name: "not-yet"}' | quiet kubectl apply -f -
   quiet kubectl -n "$NAMESPACE" create configmap not-yet
   quiet kubectl -n "$NAMESPACE" patch nestedcontrolplane no-priority --type merge -p '{"spec": {"podTemplate": {"priorityClassName": null}}}'
-  quiet kubectl -n "$NAMESPACE" patch cluster overlap --type merge -p '{"spec": {"clusterNetwork": {"services": {"cidrBlocks": ["10.95.0.0/16"]}}}}'
+  patiently "Cluster overlap to be changed" patch cluster overlap --type merge -p '{"spec": {"clusterNetwork": {"services": {"cidrBlocks": ["10.95.0.0/16"]}}}}'
   authority wrong-key "$folder/one.key" "$folder/one.crt"
   authority no-key "$folder/one.key" "$folder/one.crt"
   for name in "${FAULTY_CONTROL_PLANES[@]}"; do
@@ -133,7 +142,7 @@ control_planes_heal() {
   wait_for 120 "the authority to be valid again" holds nestedcontrolplane wrong-key CertificatesValid
   # A person's Secret is used as it is.
   diff <(kubectl -n "$NAMESPACE" get secret wrong-key-ca -o jsonpath='{.data.tls\.crt}' | base64 -d) "$folder/one.crt"
-  quiet kubectl -n "$NAMESPACE" delete cluster "${FAULTY_CONTROL_PLANES[@]}" --timeout 300s
+  patiently "the Clusters to be deleted" delete cluster "${FAULTY_CONTROL_PLANES[@]}" --ignore-not-found --timeout 300s
   quiet kubectl -n "$NAMESPACE" delete secret wrong-key-ca no-key-ca
   quiet kubectl -n "$NAMESPACE" delete configmap not-yet
   quiet kubectl delete storageclass not-yet
@@ -159,6 +168,6 @@ machines_heal() {
     wait_for 240 "$name to heal" holds kubevirtmachine "$name" Ready
   done
   quiet kubectl label nodes --all zone-
-  quiet kubectl -n "$NAMESPACE" delete machine "${FAULTY_MACHINES[@]}" --timeout 300s
+  patiently "the Machines to be deleted" delete machine "${FAULTY_MACHINES[@]}" --ignore-not-found --timeout 300s
   quiet kubectl -n "$NAMESPACE" delete secret no-bootstrap-data refused nowhere
 }

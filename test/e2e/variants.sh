@@ -80,7 +80,7 @@ volume_of_a_member_is_lost() {
   wait_for 120 "etcd to refuse the empty volume" refuses_to_start node-port-etcd-2
   kubectl --kubeconfig "$(dirname "$KUBECONFIG")/node-port.kubeconfig" create configmap writes-on >/dev/null
   holds nestedcontrolplane node-port Available
-  quiet kubectl -n "$NAMESPACE" delete cluster node-port balanced --timeout 300s
+  patiently "the Clusters to be deleted" delete cluster node-port balanced --ignore-not-found --timeout 300s
 }
 
 # One of three members: the others keep the store, and it joins them again.
