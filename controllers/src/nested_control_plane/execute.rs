@@ -6,7 +6,7 @@ use crate::workload_cluster::Access;
 use capn_api::NestedControlPlane;
 use capn_core::{
     control_plane::{
-        plan::{Action, Answer, Failure, Object, Preparation, Reply},
+        plan::{Action, Answer, Object, Preparation, Reply},
         start_limiter::StartLimiter,
     },
     with_object,
@@ -44,13 +44,11 @@ impl Executor<'_> {
             Action::Replace { live, wanted } => answer(self.replace(live, wanted).await),
             Action::Delete(live) => {
                 let deleted = with_object!(live, live => self.dependents.delete(live.as_ref()).await);
-                deleted.map(|()| Answer::Done).map_err(Failure::Call)
+                deleted.map(|()| Answer::Done)
             }
             Action::Patch(patch) => {
                 let patched = self.api.merge(&patch, self.ncp).await;
-                patched
-                    .map(|ncp| Answer::ControlPlane(Box::new(ncp)))
-                    .map_err(Failure::Call)
+                patched.map(|ncp| Answer::ControlPlane(Box::new(ncp)))
             }
             Action::AcquireStartSlot => {
                 let given = self.start_limiter.try_acquire(self.ncp, self.all, self.now);
@@ -87,10 +85,10 @@ impl Executor<'_> {
         };
         let uid = self.dependents.owner().uid();
         let written = self.workload_clusters.write(uid, access, preparation.objects).await;
-        written.map(Answer::Prepared).map_err(Failure::Prepare)
+        Ok(Answer::Prepared(written))
     }
 }
 
 fn answer(written: Result<Object, ApiError>) -> Reply {
-    written.map(Answer::Object).map_err(Failure::Call)
+    written.map(Answer::Object)
 }

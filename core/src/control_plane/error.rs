@@ -19,7 +19,7 @@ pub enum Error {
     #[error(transparent)]
     Keys(#[from] CertificateError),
     #[error(transparent)]
-    Apply(ApiError),
+    Apply(#[from] ApiError),
     #[error(transparent)]
     Seed(#[from] PrepareError),
 }

@@ -112,7 +112,7 @@ fn newest(revisions: &[ControllerRevision]) -> Option<&Value> {
     Some(&newest.data.as_ref()?.0)
 }
 
-/// What a control plane should be. What is wrong with it comes beside the one that was applied last,
+/// What a control plane should be; `stored` is what it was last made from. What is wrong with it comes beside the one that was applied last,
 /// which is kept alive meanwhile.
 ///
 /// # Errors
@@ -121,10 +121,10 @@ pub fn desired(
     ncp: &NestedControlPlane,
     cluster: &Cluster,
     view: &View,
+    stored: Option<&Inputs>,
 ) -> Result<(Tenant, Option<ValidateError>), ValidateError> {
-    let stored = Inputs::stored(&view.revisions);
     let runs = initialized(ncp) || datastore::initialized(ncp, Some(view));
-    let in_use = stored.as_ref().filter(|_| runs);
+    let in_use = stored.filter(|_| runs);
     let used = in_use.and_then(|inputs| {
         let (ncp, cluster) = inputs.applied_to(ncp, cluster);
         validate(&ncp, &cluster).ok().map(|used| Tenant {
@@ -136,7 +136,7 @@ pub fn desired(
     match (wanted, used) {
         (Ok(wanted), _) => Ok((
             Tenant {
-                template_revision: Inputs::template_revision_for(stored.as_ref(), ncp),
+                template_revision: Inputs::template_revision_for(stored, ncp),
                 ..wanted
             },
             None,

@@ -9,7 +9,7 @@ use capn_core::{
     api_error::ApiError,
     control_plane::{
         deletion, names,
-        plan::{self, Action, Answer, Deletion, Failure, Next, Prepared, Provision, Reply, Waiting},
+        plan::{self, Action, Answer, Deletion, Next, Prepared, Provision, Reply, Waiting},
         status::{Outcome, status},
         view::View,
     },
@@ -185,7 +185,7 @@ impl Manager {
         let luck = if world.unlucky { world.rng.u8(0..100) } else { 100 };
         if luck < 2 {
             world.say(format!("{} {text}: not sent", self.name));
-            return Err(Failure::Call(World::silent("call", &of)));
+            return Err(World::silent("call", &of));
         }
         let before = world.writes;
         world.basis.clone_from(&self.spec);
@@ -200,7 +200,7 @@ impl Manager {
         }
         if luck == 2 {
             world.say("... and the answer is lost");
-            return Err(Failure::Call(World::silent("call", &of)));
+            return Err(World::silent("call", &of));
         }
         reply
     }
@@ -208,7 +208,7 @@ impl Manager {
     fn call(&self, world: &mut World, action: Action) -> Reply {
         let ncp = self.seen.clone().unwrap_or_default();
         let owner = Owner::new(&ncp, names::UID_LABEL);
-        let object = |reply: Result<_, ApiError>| reply.map(Answer::Object).map_err(Failure::Call);
+        let object = |reply: Result<_, ApiError>| reply.map(Answer::Object);
         match action {
             Action::Apply { wanted, live } => object(world.apply(&owner, &wanted, live.as_ref())),
             Action::Create(wanted) => object(world.create(&owner, &wanted)),
@@ -226,10 +226,10 @@ impl Manager {
                     .values()
                     .any(|pod| is_of(pod, names::API_SERVER) && is_ready(pod))
                 {
-                    return Ok(Answer::Prepared(Prepared::Whole));
+                    return Ok(Answer::Prepared(Ok(Prepared::Whole)));
                 }
                 let error = World::silent("apply", &("ConfigMap".into(), "cluster-info".into()));
-                Err(Failure::Prepare(PrepareError::Unreachable(error)))
+                Ok(Answer::Prepared(Err(PrepareError::Unreachable(error))))
             }
         }
     }
@@ -262,11 +262,11 @@ impl Manager {
 fn patch_control_plane(world: &mut World, patch: &Value) -> Reply {
     let of = ("NestedControlPlane".to_owned(), "acme".to_owned());
     let Some(live) = world.ncp.clone() else {
-        return Err(Failure::Call(World::refused("patch", &of, 404, "NotFound")));
+        return Err(World::refused("patch", &of, 404, "NotFound"));
     };
     let wanted = patch.pointer("/metadata/resourceVersion").and_then(Value::as_str);
     if wanted.is_some() && wanted != live.resource_version().as_deref() {
-        return Err(Failure::Call(World::refused("patch", &of, 409, "Conflict")));
+        return Err(World::refused("patch", &of, 409, "Conflict"));
     }
     let mut value = serde_json::to_value(&live).unwrap_or_default();
     merge(&mut value, patch);
@@ -281,7 +281,7 @@ fn patch_control_plane(world: &mut World, patch: &Value) -> Reply {
             world.ncp = Some(patched.clone());
             Ok(Answer::ControlPlane(Box::new(patched)))
         }
-        Err(_) => Err(Failure::Call(World::refused("patch", &of, 422, "Invalid"))),
+        Err(_) => Err(World::refused("patch", &of, 422, "Invalid")),
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) const TLS_TYPE: &str = "kubernetes.io/tls";
 #[allow(missing_docs, reason = "each says itself what is wrong")]
 pub enum CertificateError {
     #[error(transparent)]
-    Call(ApiError),
+    Call(#[from] ApiError),
     #[error("Secret {secret} cannot be used: {source}")]
     Wrong { secret: String, source: PkiError },
     #[error(

@@ -26,7 +26,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use std::{collections::BTreeMap, marker::PhantomData};
+use std::collections::BTreeMap;
 
 /// The newest revision of the pod templates. One that has been released never changes: pods that run are
 /// made of it. A change is another revision, beside the older ones, with golden files of its own in
@@ -43,16 +43,9 @@ pub const OWN_VOLUMES: [&str; 6] = [
     "scheduler-credentials",
 ];
 
-/// Objects as they shall be.
-#[derive(Clone, Copy, Debug)]
-pub struct Prepared;
-/// Objects as the API server answered.
-#[derive(Clone, Copy, Debug)]
-pub struct Applied;
-
 /// The first wave: what gives addresses, and what pods need to start.
 #[derive(Clone, Debug)]
-pub struct Network<Stage> {
+pub struct Network {
     /// The API server's Service.
     pub api_server: Service,
     /// etcd's Service for API servers.
@@ -61,13 +54,11 @@ pub struct Network<Stage> {
     pub etcd_peers: Service,
     /// What members with an empty volume start with.
     pub etcd_config: ConfigMap,
-    /// Whether they were applied.
-    pub stage: PhantomData<Stage>,
 }
 
 /// The second wave: what holds those addresses.
 #[derive(Clone, Debug)]
-pub struct Workloads<Stage> {
+pub struct Workloads {
     /// Not applied while its data is gone.
     pub etcd: Option<StatefulSet>,
     /// Not applied while the datastore of a new tenant cannot start yet.
@@ -80,23 +71,20 @@ pub struct Workloads<Stage> {
     pub api_server_budget: Option<PodDisruptionBudget>,
     /// Wanted with more than one replica.
     pub controllers_budget: Option<PodDisruptionBudget>,
-    /// Whether they were applied.
-    pub stage: PhantomData<Stage>,
 }
 
 /// Builds the first wave.
-pub fn network(tenant: &Tenant) -> Network<Prepared> {
+pub fn network(tenant: &Tenant) -> Network {
     Network {
         api_server: services::api_server(tenant),
         etcd: services::etcd(tenant),
         etcd_peers: services::etcd_peers(tenant),
         etcd_config: etcd::config_map(tenant),
-        stage: PhantomData,
     }
 }
 
 /// Builds the second wave.
-pub fn workloads(tenant: &Tenant, addresses: &Addresses, authorities: &Marks) -> Workloads<Prepared> {
+pub fn workloads(tenant: &Tenant, addresses: &Addresses, authorities: &Marks) -> Workloads {
     let names = &tenant.names;
     let budget = |replicas, name, component| (replicas > 1).then(|| budget::budget(tenant, name, component));
     Workloads {
@@ -106,7 +94,6 @@ pub fn workloads(tenant: &Tenant, addresses: &Addresses, authorities: &Marks) ->
         etcd_budget: budget(tenant.etcd.replicas, names.etcd(), ETCD),
         api_server_budget: budget(tenant.replicas, names.api_server(), API_SERVER),
         controllers_budget: budget(tenant.replicas, names.controllers(), CONTROLLERS),
-        stage: PhantomData,
     }
 }
 

@@ -1,8 +1,6 @@
 //! What a plan consists of: one thing to do each, and what came of it.
 
 use crate::api_error::ApiError;
-use crate::control_plane::certificates::CertificateError;
-use crate::control_plane::error::Error;
 use crate::pki::PemPair;
 use crate::workload_cluster::{Objects, PrepareError};
 use capn_api::NestedControlPlane;
@@ -141,7 +139,7 @@ pub enum Prepared {
 }
 
 /// What came of an action.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Answer {
     /// The object as the API server has it now.
     Object(Object),
@@ -149,43 +147,11 @@ pub enum Answer {
     ControlPlane(Box<NestedControlPlane>),
     /// Whether it may start.
     StartSlot(bool),
-    /// How far the workload cluster was prepared.
-    Prepared(Prepared),
+    /// How far the workload cluster was prepared, or why it was not.
+    Prepared(Result<Prepared, PrepareError>),
     /// It is done, and there is nothing to tell.
     Done,
 }
 
-/// Why an action failed.
-#[derive(Debug)]
-pub enum Failure {
-    /// A call to the management cluster.
-    Call(ApiError),
-    /// The preparation of the workload cluster.
-    Prepare(PrepareError),
-}
-
-/// What came of an action, or why it failed.
-pub type Reply = Result<Answer, Failure>;
-
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Call(error) => Self::Apply(error),
-            Failure::Prepare(error) => Self::Seed(error),
-        }
-    }
-}
-
-impl From<Failure> for CertificateError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Call(error) => Self::Call(error),
-            Failure::Prepare(PrepareError::Call(error) | PrepareError::Unreachable(error)) => Self::Call(error),
-            Failure::Prepare(error) => Self::Call(ApiError {
-                verb: "prepare",
-                object: "the workload cluster".into(),
-                cause: crate::api_error::Cause::Unreachable(error.to_string()),
-            }),
-        }
-    }
-}
+/// What came of an action, or why the management cluster did not take it.
+pub type Reply = Result<Answer, ApiError>;

@@ -1,6 +1,8 @@
 //! What came of the actions of a pass, by what they were for.
 
-use super::{Action, Answer, Failure, Object, Prepared, Reply};
+use super::{Action, Answer, Object, Prepared, Reply};
+use crate::api_error::ApiError;
+use crate::control_plane::error::Error;
 use capn_api::NestedControlPlane;
 use std::collections::BTreeMap;
 
@@ -52,7 +54,7 @@ impl Answers {
     }
 
     /// The object that an action left; `None` where there was no such action.
-    pub(super) fn object<K: TryFrom<Object>>(&mut self, of: Purpose) -> Result<Option<K>, Failure> {
+    pub(super) fn object<K: TryFrom<Object>>(&mut self, of: Purpose) -> Result<Option<K>, ApiError> {
         Ok(match self.replies.remove(&of).transpose()? {
             Some(Answer::Object(object)) => object.try_into().ok(),
             _ => None,
@@ -60,18 +62,18 @@ impl Answers {
     }
 
     /// Fails when the action did.
-    pub(super) fn done(&mut self, of: Purpose) -> Result<(), Failure> {
+    pub(super) fn done(&mut self, of: Purpose) -> Result<(), ApiError> {
         self.replies.remove(&of).transpose().map(drop)
     }
 
     /// Fails when any action did whose answer nobody has looked at.
-    pub(super) fn all_done(&mut self) -> Result<(), Failure> {
+    pub(super) fn all_done(&mut self) -> Result<(), ApiError> {
         std::mem::take(&mut self.replies)
             .into_values()
             .try_for_each(|reply| reply.map(drop))
     }
 
-    pub(super) fn control_plane(&mut self, of: Purpose) -> Result<Option<NestedControlPlane>, Failure> {
+    pub(super) fn control_plane(&mut self, of: Purpose) -> Result<Option<NestedControlPlane>, ApiError> {
         Ok(match self.replies.remove(&of).transpose()? {
             Some(Answer::ControlPlane(ncp)) => Some(*ncp),
             _ => None,
@@ -87,10 +89,10 @@ impl Answers {
         }
     }
 
-    pub(super) fn prepared(&mut self) -> Result<Option<Prepared>, Failure> {
-        Ok(match self.replies.remove(&Purpose::Prepare).transpose()? {
-            Some(Answer::Prepared(prepared)) => Some(prepared),
-            _ => None,
-        })
+    pub(super) fn prepared(&mut self) -> Result<Option<Prepared>, Error> {
+        match self.replies.remove(&Purpose::Prepare).transpose()? {
+            Some(Answer::Prepared(prepared)) => Ok(Some(prepared?)),
+            _ => Ok(None),
+        }
     }
 }

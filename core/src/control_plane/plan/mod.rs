@@ -8,7 +8,7 @@ mod network;
 mod provision;
 mod secrets;
 
-pub use action::{Action, Answer, Failure, Object, Preparation, Prepared, Reply};
+pub use action::{Action, Answer, Object, Preparation, Prepared, Reply};
 pub use delete::{Deletion, delete};
 pub use provision::{Provision, Waiting};
 

@@ -1,8 +1,8 @@
 //! Services and what etcd starts with: what gives addresses, and what pods need to start.
 
+use super::Action;
 use super::answers::{Answers, Purpose, Wave};
 use super::provision::keep_if_refused;
-use super::{Action, Failure};
 use crate::control_plane::{desired::Tenant, error::Error, objects, view::View};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use kube::ResourceExt;
@@ -20,7 +20,6 @@ pub(super) fn wave(tenant: &Tenant, view: &View) -> Wave {
         etcd,
         etcd_peers,
         etcd_config,
-        stage: _,
     } = objects::network(tenant);
     let live = &view.services;
     let service = |wanted: Service, live: &Option<Service>| Action::Apply {
@@ -72,7 +71,8 @@ impl Found {
         view: &View,
         refused: &mut Vec<Error>,
     ) -> Result<(Self, Wave), Error> {
-        let objects::Network { api_server, etcd, .. } = objects::network(tenant);
+        // Built anew only where a Service is refused.
+        let wanted = || objects::network(tenant);
         let (mut found, mut wave) = (Self::default(), Wave::new());
         let anew = |service: Service, node_port| Action::Apply {
             wanted: anywhere(service, node_port).into(),
@@ -80,7 +80,8 @@ impl Found {
         };
         let reply = answers.object::<Service>(Purpose::ApiServerService);
         match keep_if_refused(reply, view.services.api_server.as_ref(), refused) {
-            Err(Failure::Call(error)) if error.is_invalid() && tenant.endpoint.given.is_published(&tenant.endpoint) => {
+            Err(error) if error.is_invalid() && tenant.endpoint.given.is_published(&tenant.endpoint) => {
+                let api_server = wanted().api_server;
                 let endpoint = tenant.endpoint.fixed.iter();
                 let endpoint: String = endpoint.map(|at| format!("{}:{}", at.host, at.port)).collect();
                 refused.push(Error::EndpointLost(format!(
@@ -90,14 +91,17 @@ impl Found {
                 )));
                 found.api_server = Some(api_server);
             }
-            Err(Failure::Call(error)) if error.is_invalid() => {
-                wave.push((Purpose::ApiServerService, anew(api_server, tenant.endpoint.node_port)));
+            Err(error) if error.is_invalid() => {
+                wave.push((
+                    Purpose::ApiServerService,
+                    anew(wanted().api_server, tenant.endpoint.node_port),
+                ));
             }
             reply => found.api_server = reply?,
         }
         let reply = answers.object::<Service>(Purpose::EtcdService);
         match keep_if_refused(reply, view.services.etcd.as_ref(), refused) {
-            Err(Failure::Call(error)) if error.is_invalid() => wave.push((Purpose::EtcdService, anew(etcd, None))),
+            Err(error) if error.is_invalid() => wave.push((Purpose::EtcdService, anew(wanted().etcd, None))),
             reply => found.etcd = reply?,
         }
         let reply = answers.object::<Service>(Purpose::EtcdPeers);

@@ -4,7 +4,8 @@
 use super::answers::{Answers, Purpose, Wave};
 use super::network::{self, Found, Services};
 use super::secrets::{Basis, Chosen, Leaves, Stored};
-use super::{Action, Failure, Next, Object, Preparation, Prepared, Reply};
+use super::{Action, Next, Object, Preparation, Prepared, Reply};
+use crate::api_error::ApiError;
 use crate::control_plane::{
     addresses::{self, Addresses, Given},
     certificates::Authorities,
@@ -205,13 +206,12 @@ impl Pass {
 
     /// Decides what the control plane should be, and takes hold of the object.
     fn decide(&mut self) -> Result<Step, Error> {
-        for at in 0..=2 {
-            self.answers.done(Purpose::Stop(at))?;
-        }
-        let (mut tenant, invalid) = inputs::desired(&self.ncp, &self.cluster, &self.view)?;
+        self.answers.all_done()?;
+        let stored = Inputs::stored(&self.view.revisions);
+        let (mut tenant, invalid) = inputs::desired(&self.ncp, &self.cluster, &self.view, stored.as_ref())?;
         desired::validate_claims(&self.ncp, &self.view)?;
         tenant.etcd.bootstrap = self.datastore.bootstrap();
-        let stored = Inputs::stored(&self.view.revisions).unwrap_or_default();
+        let stored = stored.unwrap_or_default();
         let services = &self.view.services;
         tenant.endpoint.given = stored
             .addresses
@@ -340,7 +340,6 @@ impl Pass {
             etcd_budget,
             api_server_budget,
             controllers_budget,
-            stage: _,
         } = objects::workloads(tenant, &ready.addresses, &ready.authorities.marks);
         let (stopped, gone) = (self.is_stopped(), self.datastore.is_gone());
         let etcd = etcd.filter(|_| !gone);
@@ -425,7 +424,7 @@ impl Pass {
         leaves: Result<Leaves, Error>,
         api_server: Option<Box<Deployment>>,
     ) -> Result<Step, Error> {
-        let prepared = self.answers.prepared().map_err(Error::from);
+        let prepared = self.answers.prepared();
         let tenant = &ready.decided.tenant;
         let fault = self
             .datastore
@@ -517,12 +516,12 @@ fn apply_or_delete<K: Clone + Into<Object>>(
 /// Where a write was refused, the object that is there stays: a field that cannot be changed must not
 /// keep everything else from being kept alive.
 pub(super) fn keep_if_refused<K: Clone>(
-    reply: Result<Option<K>, Failure>,
+    reply: Result<Option<K>, ApiError>,
     live: Option<&K>,
     refused: &mut Vec<Error>,
-) -> Result<Option<K>, Failure> {
+) -> Result<Option<K>, ApiError> {
     match (reply, live) {
-        (Err(Failure::Call(error)), Some(live)) if error.is_invalid() || error.is_forbidden() => {
+        (Err(error), Some(live)) if error.is_invalid() || error.is_forbidden() => {
             refused.push(Error::Apply(error));
             Ok(Some(live.clone()))
         }

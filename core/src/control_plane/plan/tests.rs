@@ -43,7 +43,7 @@ fn answered(action: Action) -> Reply {
         }),
         Action::Create(object) | Action::Replace { wanted: object, .. } => Answer::Object(object),
         Action::AcquireStartSlot => Answer::StartSlot(true),
-        Action::PrepareWorkloadCluster(_) => Answer::Prepared(Prepared::Whole),
+        Action::PrepareWorkloadCluster(_) => Answer::Prepared(Ok(Prepared::Whole)),
         Action::Patch(_) | Action::Delete(_) | Action::ForgetWorkloadCluster => Answer::Done,
     })
 }
@@ -78,11 +78,11 @@ fn refused(code: u16) -> Reply {
         reason: if code == 422 { "Invalid" } else { "InternalError" }.into(),
         ..Status::default()
     };
-    Err(Failure::Call(ApiError {
+    Err(ApiError {
         verb: "apply",
         object: "x".into(),
         cause: Cause::Api(Box::new(status)),
-    }))
+    })
 }
 
 #[test]
