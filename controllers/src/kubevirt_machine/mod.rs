@@ -315,15 +315,9 @@ fn warning(outcome: &Outcome) -> Option<(Reason, String)> {
         Outcome::NotMade(error) => Some((status::not_made(error), error.to_string())),
         Outcome::NotYet(waiting) if waiting.needs_user_action() => Some((waiting.reason(), waiting.to_string())),
         Outcome::Made {
-            state:
-                State::NotReady {
-                    reason,
-                    message,
-                    needs_user_action: true,
-                }
-                | State::Lost { reason, message },
+            state: State::NotReady { reason, message } | State::Lost { reason, message },
             ..
-        } => Some((*reason, message.clone())),
+        } if reason.needs_user_action() => Some((*reason, message.clone())),
         _ => None,
     }
 }

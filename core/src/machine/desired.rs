@@ -142,24 +142,10 @@ impl NotYet {
         matches!(self, Self::ExternalInfrastructure | Self::ControlPlaneMachine)
     }
 
-    /// Whether a person has to do something.
+    /// Whether it stays until a user does something. A Secret that is missing may yet come, but nobody has
+    /// promised it.
     pub fn needs_user_action(&self) -> bool {
-        match self {
-            Self::BootstrapSecret(_)
-            | Self::BootstrapForeign(_)
-            | Self::NamespaceNotAllowed { .. }
-            | Self::Template
-            | Self::ReservedName(_)
-            | Self::ReservedLabel(_)
-            | Self::NameTooLong(_)
-            | Self::ExternalInfrastructure
-            | Self::ControlPlaneMachine => true,
-            Self::Machine
-            | Self::Cluster(_)
-            | Self::ClusterInfrastructure
-            | Self::ControlPlane
-            | Self::BootstrapData => false,
-        }
+        matches!(self, Self::BootstrapSecret(_)) || self.reason().needs_user_action()
     }
 }
 

@@ -27,8 +27,6 @@ pub enum State {
         reason: Reason,
         /// A sentence for people.
         message: String,
-        /// Whether it stays until a user does something.
-        needs_user_action: bool,
     },
     /// The guest lost what it had bootstrapped: only a new machine helps.
     Lost {
@@ -107,11 +105,7 @@ pub fn running(vmi: &VirtualMachineInstance) -> bool {
 }
 
 fn not_ready(reason: Reason, message: String) -> State {
-    State::NotReady {
-        reason,
-        message,
-        needs_user_action: false,
-    }
+    State::NotReady { reason, message }
 }
 
 /// KubeVirt's own words, where it has any.
@@ -130,11 +124,6 @@ fn why_not(place: &str, vm: &VirtualMachine, vmi: Option<&VirtualMachineInstance
             .map(excerpt)
             .filter(|message| !message.is_empty())
     };
-    let person = |reason, message: String| State::NotReady {
-        reason,
-        message,
-        needs_user_action: true,
-    };
     let with = |what: &str, type_: &str| match says(type_) {
         Some(message) => format!("VirtualMachine {place} {what}: {message}"),
         None => format!("VirtualMachine {place} {what}"),
@@ -144,16 +133,16 @@ fn why_not(place: &str, vm: &VirtualMachine, vmi: Option<&VirtualMachineInstance
         (found.status == when).then_some(found)
     };
     match status.printable_status.as_str() {
-        "ErrorUnschedulable" => person(Reason::Unschedulable, with("cannot be placed", "PodScheduled")),
-        "ErrImagePull" | "ImagePullBackOff" => person(
+        "ErrorUnschedulable" => not_ready(Reason::Unschedulable, with("cannot be placed", "PodScheduled")),
+        "ErrImagePull" | "ImagePullBackOff" => not_ready(
             Reason::ImagePullFailed,
             with("has an image that cannot be pulled", "Synchronized"),
         ),
-        "ErrorPvcNotFound" => person(
+        "ErrorPvcNotFound" => not_ready(
             Reason::PVCNotFound,
             with("names a claim that is not there", "Synchronized"),
         ),
-        "DataVolumeError" => person(
+        "DataVolumeError" => not_ready(
             Reason::DVFailed,
             with("has a DataVolume that failed", "DataVolumesReady"),
         ),
@@ -162,7 +151,7 @@ fn why_not(place: &str, vm: &VirtualMachine, vmi: Option<&VirtualMachineInstance
             Reason::WaitingForVolume,
             format!("VirtualMachine {place} waits for its volume"),
         ),
-        "CrashLoopBackOff" => person(
+        "CrashLoopBackOff" => not_ready(
             Reason::CrashLoopBackOff,
             with("ends again and again before it runs", "Failure"),
         ),
@@ -171,12 +160,12 @@ fn why_not(place: &str, vm: &VirtualMachine, vmi: Option<&VirtualMachineInstance
             format!("waiting for KubeVirt to start VirtualMachine {place}"),
         ),
         other => match (refused("Failure", "True"), refused("Synchronized", "False")) {
-            (Some(_), _) => person(Reason::VMRefused, with("cannot be started", "Failure")),
+            (Some(_), _) => not_ready(Reason::VMRefused, with("cannot be started", "Failure")),
             // What its pod asks for is refused, by a quota for instance.
             (None, Some(found)) if found.reason.as_deref() == Some("FailedCreate") => {
-                person(Reason::FailedCreate, with("gets no pod", "Synchronized"))
+                not_ready(Reason::FailedCreate, with("gets no pod", "Synchronized"))
             }
-            (None, Some(_)) => person(Reason::VMRefused, with("cannot be started", "Synchronized")),
+            (None, Some(_)) => not_ready(Reason::VMRefused, with("cannot be started", "Synchronized")),
             (None, None) => not_ready(
                 Reason::VMNotReady,
                 format!("VirtualMachine {place} is {}", excerpt(other)),

@@ -118,7 +118,7 @@ fn vm_provisioned(outcome: &Outcome, old: &KubevirtMachineStatus) -> ConditionUp
     match outcome {
         Outcome::Made { state, .. } => match state {
             State::Running { .. } => ConditionUpdate::new(type_, true, Reason::VMRunning, ""),
-            State::NotReady { reason, message, .. } | State::Lost { reason, message } => {
+            State::NotReady { reason, message } | State::Lost { reason, message } => {
                 ConditionUpdate::new(type_, false, *reason, message.clone())
             }
         },

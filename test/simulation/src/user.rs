@@ -9,7 +9,12 @@ use capn_core::{
     control_plane::{names::ACCEPT_DATASTORE_ANNOTATION, plan::Object},
     with_object,
 };
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Secret, Service},
+};
 use kube::ResourceExt;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 impl World {
@@ -127,15 +132,12 @@ impl World {
         let object = workloads[self.rng.usize(0..workloads.len())].clone();
         let of = key(&object);
         self.say(format!("the user edits the template of {of:?}"));
-        let edit = |value: &mut Value| {
-            value["spec"]["template"]["spec"]["containers"][0]["image"] = json!("example.com/other:1");
-        };
         let edited = with_object!(&object, live => {
             let mut value = serde_json::to_value(live.as_ref()).unwrap_or_default();
-            edit(&mut value);
-            serde_json::from_value(value).map(|edited| { let mut same = live.as_ref().clone(); same.clone_from(&edited); Object::from(same) })
+            value["spec"]["template"]["spec"]["containers"][0]["image"] = json!("example.com/other:1");
+            like(live.as_ref(), value)
         });
-        if let Ok(edited) = edited {
+        if let Some(edited) = edited {
             self.edited.insert(of);
             self.put(edited);
         }
@@ -144,28 +146,14 @@ impl World {
     fn user_takes_a_name(&mut self) {
         let names = Self::names();
         let metadata = |name: String| json!({"name": name, "namespace": NAMESPACE, "labels": {"team": "other"}});
-        let object: Option<Object> = match self.rng.u8(0..4) {
-            0 => serde_json::from_value::<k8s_openapi::api::core::v1::Secret>(
+        let object = match self.rng.u8(0..4) {
+            0 => made::<Secret>(
                 json!({"metadata": metadata(names.scheduler()), "type": "Opaque", "data": {"a": "Yg=="}}),
-            )
-            .ok()
-            .map(Into::into),
-            1 => serde_json::from_value::<k8s_openapi::api::core::v1::Service>(
-                json!({"metadata": metadata(names.etcd()), "spec": {"ports": [{"port": 1}]}}),
-            )
-            .ok()
-            .map(Into::into),
-            2 => serde_json::from_value::<k8s_openapi::api::apps::v1::Deployment>(
-                json!({"metadata": metadata(names.api_server()),
-                "spec": {"replicas": 0, "selector": {}, "template": {"metadata": {}, "spec": {"containers": []}}}}),
-            )
-            .ok()
-            .map(Into::into),
-            _ => serde_json::from_value::<k8s_openapi::api::core::v1::ConfigMap>(
-                json!({"metadata": metadata(names.etcd()), "data": {"a": "b"}}),
-            )
-            .ok()
-            .map(Into::into),
+            ),
+            1 => made::<Service>(json!({"metadata": metadata(names.etcd()), "spec": {"ports": [{"port": 1}]}})),
+            2 => made::<Deployment>(json!({"metadata": metadata(names.api_server()),
+                "spec": {"replicas": 0, "selector": {}, "template": {"metadata": {}, "spec": {"containers": []}}}})),
+            _ => made::<ConfigMap>(json!({"metadata": metadata(names.etcd()), "data": {"a": "b"}})),
         };
         let Some(object) = object else { return };
         let of = key(&object);
@@ -233,4 +221,14 @@ impl World {
             .map(|(of, _)| of.clone())
             .collect()
     }
+}
+
+/// An object of this kind from its JSON.
+fn made<K: DeserializeOwned + Into<Object>>(value: Value) -> Option<Object> {
+    serde_json::from_value::<K>(value).ok().map(Into::into)
+}
+
+/// The same, of the kind of `live`.
+fn like<K: DeserializeOwned + Into<Object>>(_: &K, value: Value) -> Option<Object> {
+    made::<K>(value)
 }

@@ -152,16 +152,15 @@ impl World {
         object
     }
 
+    /// The object of this name, if an observation by label finds it.
+    fn owned<K: TryFrom<Object>>(&self, owner: &Owner, kind: &str, name: &str) -> Option<K> {
+        let found = self.objects.get(&(kind.to_owned(), name.to_owned()))?;
+        is_ours(found, owner).then(|| found.clone().try_into().ok()).flatten()
+    }
+
     /// What an observation finds.
     pub(crate) fn view(&self, ncp: &NestedControlPlane, owner: &Owner) -> View {
         let names = Self::names();
-        let labelled =
-            |labels: &BTreeMap<String, String>| labels.get(names::UID_LABEL).map(String::as_str) == Some("own");
-        let ours = |of: &Object| with_object!(of, object => labelled(object.labels()) && owner.owns(object.as_ref()));
-        let find = |kind: &str, name: String| {
-            let found = self.objects.get(&(kind.to_owned(), name));
-            found.filter(|found| ours(found)).cloned()
-        };
         let secrets: Secrets = names
             .secrets()
             .iter()
@@ -186,7 +185,7 @@ impl World {
             .filter(|claim| labelled(claim.labels()) || known(claim))
             .cloned()
             .collect();
-        let etcd = find("StatefulSet", names.etcd()).and_then(|set| set.try_into().ok());
+        let etcd = self.owned(owner, "StatefulSet", &names.etcd());
         let foreign_claims = match (&etcd, claims.is_empty()) {
             (None, true) => (0..names::ETCD_MEMBERS)
                 .map(|ordinal| names.claim(ordinal))
@@ -194,23 +193,22 @@ impl World {
                 .collect(),
             _ => Vec::new(),
         };
-        let revisions = self.objects.values().filter(|found| ours(found));
+        let revisions = self.objects.values().filter(|found| is_ours(found, owner));
         View {
             secrets,
             services: Services {
-                api_server: find("Service", names.api_server_service()).and_then(|found| found.try_into().ok()),
-                etcd: find("Service", names.etcd()).and_then(|found| found.try_into().ok()),
-                etcd_peers: find("Service", names.etcd_peers()).and_then(|found| found.try_into().ok()),
+                api_server: self.owned(owner, "Service", &names.api_server_service()),
+                etcd: self.owned(owner, "Service", &names.etcd()),
+                etcd_peers: self.owned(owner, "Service", &names.etcd_peers()),
             },
             etcd,
-            etcd_config: find("ConfigMap", names.etcd()).and_then(|found| found.try_into().ok()),
-            api_server: find("Deployment", names.api_server()).and_then(|found| found.try_into().ok()),
-            controllers: find("Deployment", names.controllers()).and_then(|found| found.try_into().ok()),
+            etcd_config: self.owned(owner, "ConfigMap", &names.etcd()),
+            api_server: self.owned(owner, "Deployment", &names.api_server()),
+            controllers: self.owned(owner, "Deployment", &names.controllers()),
             revisions: revisions.filter_map(|found| found.clone().try_into().ok()).collect(),
-            etcd_budget: find("PodDisruptionBudget", names.etcd()).and_then(|found| found.try_into().ok()),
-            api_server_budget: find("PodDisruptionBudget", names.api_server()).and_then(|found| found.try_into().ok()),
-            controllers_budget: find("PodDisruptionBudget", names.controllers())
-                .and_then(|found| found.try_into().ok()),
+            etcd_budget: self.owned(owner, "PodDisruptionBudget", &names.etcd()),
+            api_server_budget: self.owned(owner, "PodDisruptionBudget", &names.api_server()),
+            controllers_budget: self.owned(owner, "PodDisruptionBudget", &names.controllers()),
             api_server_pods: pods.remove(names::API_SERVER).unwrap_or_default(),
             controllers_pods: pods.remove(names::CONTROLLERS).unwrap_or_default(),
             etcd_pods: pods.remove(names::ETCD).unwrap_or_default(),
@@ -384,4 +382,13 @@ impl World {
             self.violate(format!("{of:?} of somebody else was written or deleted"));
         }
     }
+}
+
+/// Whether an object has the label of everything that belongs to the control plane.
+fn labelled(labels: &BTreeMap<String, String>) -> bool {
+    labels.get(names::UID_LABEL).map(String::as_str) == Some("own")
+}
+
+fn is_ours(of: &Object, owner: &Owner) -> bool {
+    with_object!(of, object => labelled(object.labels()) && owner.owns(object.as_ref()))
 }
