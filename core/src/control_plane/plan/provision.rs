@@ -204,6 +204,13 @@ impl Pass {
         )
     }
 
+    /// Whether the datastore is in use: an API server serves, and it is recorded who serves it, so that a loss
+    /// can be told.
+    fn is_in_use(&self) -> bool {
+        let serves = self.view.api_server.as_ref().is_some_and(serves);
+        datastore::initialized(&self.ncp, Some(&self.view)) || (serves && !datastore::members(&self.ncp).is_empty())
+    }
+
     /// Decides what the control plane should be, and takes hold of the object.
     fn decide(&mut self) -> Result<Step, Error> {
         self.answers.all_done()?;
@@ -219,7 +226,7 @@ impl Pass {
         let rollout = desired::rollout(&mut tenant, &self.view, self.now);
         let fields = ManagedFields {
             endpoint: None,
-            datastore_initialized: !self.accepted && datastore::initialized(&self.ncp, Some(&self.view)),
+            datastore_initialized: !self.accepted && self.is_in_use(),
             obsolete: datastore::obsolete(&self.datastore, self.accepted),
         };
         let next = Stage::Network(Box::new(Decided {
@@ -357,7 +364,7 @@ impl Pass {
         Ok(Step::Wave(next, wave.into_iter().flatten().collect()))
     }
 
-    /// Publishes the endpoint, and remembers that the datastore is in use.
+    /// Publishes the endpoint.
     fn publish(&mut self, mut ready: Box<Ready>, leaves: Result<Leaves, Error>) -> Result<Step, Error> {
         let (answers, view, refused) = (&mut self.answers, &self.view, &mut self.refused);
         let etcd = answers.object::<StatefulSet>(Purpose::Etcd);
@@ -373,13 +380,10 @@ impl Pass {
         ] {
             keep_if_refused(answers.object::<PodDisruptionBudget>(of), live.as_ref(), refused)?;
         }
-        let status = api_server.as_ref().and_then(|made| made.status.as_ref());
-        ready.serves = status.is_some_and(|status| status.ready_replicas.unwrap_or(0) > 0);
+        ready.serves = api_server.as_ref().is_some_and(serves);
         let fields = ManagedFields {
             endpoint: ready.addresses.published.clone(),
-            // Only when it is recorded who serves, so that a loss can be told.
-            datastore_initialized: ready.serves && !datastore::members(&self.ncp).is_empty(),
-            obsolete: Vec::new(),
+            ..ManagedFields::default()
         };
         let next = Stage::Prepare(ready, leaves, api_server.map(Box::new));
         Ok(Step::Wave(next, self.patch(&fields)))
@@ -489,6 +493,12 @@ impl Pass {
         let deletes = deletes.map(|(at, old)| (Purpose::OldRevision(at), Action::Delete(old.into())));
         Ok(Step::Wave(Stage::End(outcome), deletes.collect()))
     }
+}
+
+/// Whether a pod of this Deployment is ready.
+fn serves(deployment: &Deployment) -> bool {
+    let status = deployment.status.as_ref();
+    status.and_then(|status| status.ready_replicas).unwrap_or_default() > 0
 }
 
 enum Step {
