@@ -1,5 +1,6 @@
 //! What has to be there before something else is applied.
 
+use super::addresses::Addresses;
 use super::desired::Tenant;
 use super::names::VERSION_ANNOTATION;
 use super::status::ready;
@@ -19,6 +20,12 @@ pub fn waits_for_datastore(tenant: &Tenant, live: &View) -> bool {
     let quorum = usize::try_from(tenant.etcd.replicas / 2 + 1).unwrap_or_default();
     let prepared = live.etcd_pods.iter().filter(|pod| prepared(pod)).count();
     !tenant.has_run && live.api_server.is_none() && prepared < quorum
+}
+
+/// Whether the API servers of a new tenant would start before it is known where they are reached. A kubelet
+/// takes a minute or two to hand a certificate with that address to pods that run.
+pub fn waits_for_endpoint(tenant: &Tenant, addresses: &Addresses, live: &View) -> bool {
+    !tenant.has_run && live.api_server.is_none() && addresses.published.is_none()
 }
 
 /// Whether the controllers would find no API server, or one that is older than they are, which

@@ -45,8 +45,8 @@ pub enum Outcome {
     WaitingForAddress,
     /// Others are starting.
     WaitingForStartSlot,
-    /// Applied; `seeded` once the tenant holds what workers join by. No Deployment yet while the
-    /// store of a new tenant cannot start yet.
+    /// Applied; `seeded` once the tenant holds what workers join by. A new tenant has no Deployment while its
+    /// datastore cannot start or its endpoint is not known.
     Applied {
         /// The API server's Deployment, once it is applied.
         api_server: Option<Box<Deployment>>,
@@ -119,7 +119,7 @@ fn counts(
     };
     match (deployment, outcome) {
         (Some(deployment), _) => Counts::of(deployment),
-        // Its pods wait for the store.
+        // Its pods wait for the datastore or the endpoint.
         (None, Outcome::Applied { .. }) => Counts {
             wanted: ncp.spec.replicas,
             ..Counts::default()

@@ -16,7 +16,7 @@ use crate::control_plane::{
     metadata::{ManagedFields, ensure_metadata},
     names::Names,
     objects,
-    order::{started, waits_for_api_server, waits_for_datastore},
+    order::{started, waits_for_api_server, waits_for_datastore, waits_for_endpoint},
     status::Outcome,
     view::View,
 };
@@ -350,7 +350,8 @@ impl Pass {
         } = objects::workloads(tenant, &ready.addresses, &ready.authorities.marks);
         let (stopped, gone) = (self.is_stopped(), self.datastore.is_gone());
         let etcd = etcd.filter(|_| !gone);
-        let api_server = api_server.filter(|_| !stopped && !waits_for_datastore(tenant, view));
+        let waits = waits_for_datastore(tenant, view) || waits_for_endpoint(tenant, &ready.addresses, view);
+        let api_server = api_server.filter(|_| !stopped && !waits);
         let controllers = controllers.filter(|_| !stopped && !waits_for_api_server(tenant, view));
         let wave = [
             apply(Purpose::Etcd, etcd, &view.etcd),

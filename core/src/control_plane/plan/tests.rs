@@ -10,7 +10,7 @@ use capn_api::NestedControlPlane;
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Pod};
 use kube::core::Status;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Waves as they were asked for, each action as one line.
 type Waves = Vec<Vec<String>>;
@@ -134,6 +134,34 @@ fn without_a_start_slot_nothing_is_started() {
         !waves.concat().iter().any(|line| line.contains("StatefulSet")),
         "{waves:?}"
     );
+}
+
+#[test]
+fn an_api_server_starts_once_its_certificate_can_contain_the_address_of_the_load_balancer() {
+    let started = |ingress: Value, host: Value| {
+        let endpoint = json!({"type": "LoadBalancer", "host": host});
+        let running: Pod = serde_json::from_value(json!({"status": {"phase": "Running"}})).unwrap();
+        let view = View {
+            etcd_pods: vec![running],
+            ..View::default()
+        };
+        let ncp = ncp(json!({"version": "v1.36.3", "endpoint": endpoint}));
+        let (waves, outcome) = pass(ncp, view, |action| match answered(action) {
+            Ok(Answer::Object(Object::Service(mut service))) => {
+                service.status = serde_json::from_value(json!({"loadBalancer": {"ingress": ingress}})).unwrap();
+                Ok(Answer::Object(Object::Service(service)))
+            }
+            reply => reply,
+        });
+        assert!(matches!(outcome, Outcome::Applied { ref errors, .. } if errors.is_empty()));
+        let asked = waves.concat();
+        assert!(asked.contains(&"apply StatefulSet etcd".into()), "{asked:?}");
+        asked.contains(&"apply Deployment apiserver".into())
+    };
+    assert!(!started(json!([]), json!(null)));
+    assert!(started(json!([{"ip": "192.0.2.1"}]), json!(null)));
+    assert!(started(json!([{"hostname": "lb.example.com"}]), json!(null)));
+    assert!(started(json!([]), json!("api.example.com")));
 }
 
 #[test]
