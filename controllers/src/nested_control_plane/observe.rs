@@ -19,7 +19,7 @@ use capn_core::{
 use futures::future::try_join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::{
-    core::v1::{PersistentVolumeClaim, Secret},
+    core::v1::{PersistentVolumeClaim, Pod, Secret},
     storage::v1::StorageClass,
 };
 use kube::ResourceExt;
@@ -66,6 +66,36 @@ pub(crate) async fn observe(
     let (mut services, mut budgets) = (Found::owned(services, owner), Found::owned(budgets, owner));
     let mut deployments = Found::owned(deployments, owner);
     let mut pods_of = by_component(pods);
+    let mut pods_of = |component| pods_of.remove(component).unwrap_or_default();
+    let (api_server_pods, controllers_pods, etcd_pods) = (
+        pods_of(names::API_SERVER),
+        pods_of(names::CONTROLLERS),
+        pods_of(names::ETCD),
+    );
+    let (api_server, controllers, etcd) = (names.api_server(), names.controllers(), names.etcd());
+    let (api_server, controllers, etcd) = try_join!(
+        workload(
+            dependents,
+            namespace,
+            &api_server,
+            deployments.take(&api_server),
+            &api_server_pods
+        ),
+        workload(
+            dependents,
+            namespace,
+            &controllers,
+            deployments.take(&controllers),
+            &controllers_pods
+        ),
+        workload(
+            dependents,
+            namespace,
+            &etcd,
+            Found::owned(sets, owner).take(&etcd),
+            &etcd_pods
+        ),
+    )?;
     let mut observed = View {
         secrets,
         services: Services {
@@ -73,17 +103,17 @@ pub(crate) async fn observe(
             etcd: services.take(&names.etcd()),
             etcd_peers: services.take(&names.etcd_peers()),
         },
-        etcd: Found::owned(sets, owner).take(&names.etcd()),
+        etcd,
         etcd_config: Found::owned(configs, owner).take(&names.etcd()),
-        api_server: deployments.take(&names.api_server()),
-        controllers: deployments.take(&names.controllers()),
+        api_server,
+        controllers,
         revisions: Found::owned(revisions, owner).0,
         etcd_budget: budgets.take(&names.etcd()),
         api_server_budget: budgets.take(&names.api_server()),
         controllers_budget: budgets.take(&names.controllers()),
-        api_server_pods: pods_of.remove(names::API_SERVER).unwrap_or_default(),
-        controllers_pods: pods_of.remove(names::CONTROLLERS).unwrap_or_default(),
-        etcd_pods: pods_of.remove(names::ETCD).unwrap_or_default(),
+        api_server_pods,
+        controllers_pods,
+        etcd_pods,
         claims,
         foreign_claims: Vec::new(),
         storage: StorageProblem::None,
@@ -143,6 +173,22 @@ async fn secrets(dependents: Dependents<'_>, namespace: &str, names: &Names) -> 
         }
     });
     Ok(try_join_all(all).await?.into_iter().flatten().collect())
+}
+
+/// Ours are found by label. A label is soon removed, so one whose pods are there is asked for by name: they
+/// run as long as it does.
+async fn workload<K: Object>(
+    dependents: Dependents<'_>,
+    namespace: &str,
+    name: &str,
+    found: Option<K>,
+    pods: &[Pod],
+) -> Result<Option<K>, ApiError> {
+    if found.is_some() || pods.is_empty() {
+        return Ok(found);
+    }
+    let workload = dependents.api().get::<K>(Some(namespace), name).await?;
+    Ok(workload.filter(|workload| dependents.owner().owns(workload)))
 }
 
 /// Ours are found by label, and those that members have served from by name too: a label is soon

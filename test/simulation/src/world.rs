@@ -158,6 +158,13 @@ impl World {
         is_ours(found, owner).then(|| found.clone().try_into().ok()).flatten()
     }
 
+    /// A workload, which is asked for by name too while its pods are there.
+    fn workload<K: TryFrom<Object>>(&self, owner: &Owner, kind: &str, name: &str, pods: &[Pod]) -> Option<K> {
+        let found = self.objects.get(&(kind.to_owned(), name.to_owned()))?;
+        let ours = is_ours(found, owner) || (!pods.is_empty() && Self::owns(owner, found));
+        ours.then(|| found.clone().try_into().ok()).flatten()
+    }
+
     /// What an observation finds.
     pub(crate) fn view(&self, ncp: &NestedControlPlane, owner: &Owner) -> View {
         let names = Self::names();
@@ -185,7 +192,9 @@ impl World {
             .filter(|claim| labelled(claim.labels()) || known(claim))
             .cloned()
             .collect();
-        let etcd = self.owned(owner, "StatefulSet", &names.etcd());
+        let [api_server_pods, controllers_pods, etcd_pods] = [names::API_SERVER, names::CONTROLLERS, names::ETCD]
+            .map(|component| pods.remove(component).unwrap_or_default());
+        let etcd = self.workload(owner, "StatefulSet", &names.etcd(), &etcd_pods);
         let foreign_claims = match (&etcd, claims.is_empty()) {
             (None, true) => (0..names::ETCD_MEMBERS)
                 .map(|ordinal| names.claim(ordinal))
@@ -203,15 +212,15 @@ impl World {
             },
             etcd,
             etcd_config: self.owned(owner, "ConfigMap", &names.etcd()),
-            api_server: self.owned(owner, "Deployment", &names.api_server()),
-            controllers: self.owned(owner, "Deployment", &names.controllers()),
+            api_server: self.workload(owner, "Deployment", &names.api_server(), &api_server_pods),
+            controllers: self.workload(owner, "Deployment", &names.controllers(), &controllers_pods),
             revisions: revisions.filter_map(|found| found.clone().try_into().ok()).collect(),
             etcd_budget: self.owned(owner, "PodDisruptionBudget", &names.etcd()),
             api_server_budget: self.owned(owner, "PodDisruptionBudget", &names.api_server()),
             controllers_budget: self.owned(owner, "PodDisruptionBudget", &names.controllers()),
-            api_server_pods: pods.remove(names::API_SERVER).unwrap_or_default(),
-            controllers_pods: pods.remove(names::CONTROLLERS).unwrap_or_default(),
-            etcd_pods: pods.remove(names::ETCD).unwrap_or_default(),
+            api_server_pods,
+            controllers_pods,
+            etcd_pods,
             claims,
             foreign_claims,
             now: self.now,

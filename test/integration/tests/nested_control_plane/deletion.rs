@@ -165,24 +165,47 @@ fn a_paused_control_plane_is_not_deleted_before_it_is_resumed() {
     });
 }
 
+/// A worker Machine, which a deletion waits for.
+async fn worker(world: &World) {
+    world.apply(&json!({
+        "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Machine",
+        "metadata": {"name": "worker", "labels": {"cluster.x-k8s.io/cluster-name": "tenant"}},
+        "spec": {
+            "clusterName": "tenant", "bootstrap": {"dataSecretName": "bootstrap"},
+            "infrastructureRef": {"apiGroup": "infrastructure.cluster.x-k8s.io", "kind": "KubevirtMachine", "name": "worker"},
+        },
+    }))
+    .await;
+}
+
 #[test]
 fn workers_leave_before_their_api_server_goes() {
     run(async |world| {
         let _running = running(world, json!({}), json!({})).await;
-        world.apply(&json!({
-            "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Machine",
-            "metadata": {"name": "worker", "labels": {"cluster.x-k8s.io/cluster-name": "tenant"}},
-            "spec": {
-                "clusterName": "tenant", "bootstrap": {"dataSecretName": "bootstrap"},
-                "infrastructureRef": {"apiGroup": "infrastructure.cluster.x-k8s.io", "kind": "KubevirtMachine", "name": "worker"},
-            },
-        }))
-        .await;
+        worker(world).await;
         world.delete::<NestedControlPlane>("tenant").await;
         let deleting = world.wait_condition("Deleting", "True").await;
         assert!(deleting.message.contains("Machine worker"), "{deleting:?}");
         let kept = world.get::<Deployment>("tenant-apiserver").await;
         assert!(kept.is_some_and(|deployment| deployment.metadata.deletion_timestamp.is_none()));
+        world.delete::<Machine>("worker").await;
+        world.wait_gone::<NestedControlPlane>("tenant").await;
+        assert_eq!(left(world).await, Vec::<String>::new());
+    });
+}
+
+#[test]
+fn workloads_that_have_lost_their_labels_go_with_their_control_plane() {
+    run(async |world| {
+        let _running = running(world, json!({}), json!({})).await;
+        worker(world).await;
+        world.delete::<NestedControlPlane>("tenant").await;
+        world.wait_condition("Deleting", "True").await;
+        let unlabelled = json!({"metadata": {"labels": Value::Null}});
+        for name in ["tenant-apiserver", "tenant-controllers"] {
+            world.merge::<Deployment>(name, &unlabelled).await;
+        }
+        world.merge::<StatefulSet>("tenant-etcd", &unlabelled).await;
         world.delete::<Machine>("worker").await;
         world.wait_gone::<NestedControlPlane>("tenant").await;
         assert_eq!(left(world).await, Vec::<String>::new());
