@@ -3,6 +3,7 @@
 
 use crate::datastore::{is_of, is_ready};
 use crate::objects::key;
+use crate::user::UNUSABLE_VERSION;
 use crate::world::World;
 use capn_api::{NestedControlPlane, nested_control_plane::FINALIZER};
 use capn_core::{
@@ -24,7 +25,7 @@ pub(crate) struct Manager {
     name: &'static str,
     /// What it last read of the object: its next pass may start from that.
     seen: Option<NestedControlPlane>,
-    /// The spec that its pass began with.
+    /// What its pass decides from: the spec, or what is stored where that cannot be used.
     spec: String,
     running: Running,
 }
@@ -110,6 +111,11 @@ impl Manager {
         self.spec = serde_json::to_string(&ncp.spec).unwrap_or_default();
         let owner = Owner::new(&ncp, names::UID_LABEL);
         let view = world.view(&ncp, &owner);
+        if self.spec.contains(UNUSABLE_VERSION) {
+            // What is stored counts then.
+            self.spec
+                .extend(view.revisions.iter().map(|revision| revision.name_any()));
+        }
         if ncp.metadata.deletion_timestamp.is_some() {
             let Deletion { actions, waiting } = plan::delete(&ncp, &view, &[]);
             let then = Then::Delete(Box::new(ncp), waiting);

@@ -17,6 +17,9 @@ use kube::ResourceExt;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+/// A version that no release supports.
+pub(crate) const UNUSABLE_VERSION: &str = "v9.9.9";
+
 impl World {
     /// Something that a user does.
     pub(crate) fn meddle(&mut self) {
@@ -104,7 +107,7 @@ impl World {
             0 => json!({"version": if self.rng.bool() { "v1.36.3" } else { "v1.36.4" }}),
             1 => json!({"replicas": self.rng.i32(1..4)}),
             2 => json!({"apiServer": {"extraArgs": [{"name": "v", "value": self.rng.u8(1..4).to_string()}]}}),
-            _ => json!({"version": "v9.9.9"}),
+            _ => json!({"version": UNUSABLE_VERSION}),
         };
         self.say(format!("the user sets spec {patch}"));
         let version = self.next().to_string();
