@@ -112,6 +112,7 @@ reasons! {
     NotPaused on [ncp Paused, kvc Paused, kvm Paused] "Neither the object nor its Cluster is paused.", wait "";
     NotDeleting on [ncp Deleting, kvm Deleting] "The object is not being deleted.", wait "";
     NotYetKnown on [ncp Available, kvc Ready, kvm Ready] "It has not been looked at yet.", wait "Wait.";
+    CertificateReissued on [ncp Event] "Certificates were issued in place of others. The message says why.", wait "";
     Orphaned on [ncp Event] "The object was deleted with `--cascade=orphan`: what was created for it stays.", wait "";
 
     Ready on [kvm Ready] "The VM runs, and its Node has registered as far as it was asked to be checked.", wait "";

@@ -7,11 +7,14 @@ use capn_api::{
     nested_control_plane::{NestedControlPlaneStatus, condition as types},
 };
 use capn_core::control_plane::{
+    certificates::IssueReason,
     diagnosis::Cause,
     error::{Again, Error},
+    status::Issued,
 };
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::{controller::Action, events::EventType, reflector::ObjectRef};
+use std::collections::BTreeMap;
 
 /// Tells what could not be done, and says when to look again: at this time if there is nothing.
 pub(super) async fn complain(
@@ -38,6 +41,20 @@ pub(super) async fn complain(
     match unfinished {
         Some(unfinished) => Err(unfinished),
         None => Ok(again(at, now, &ObjectRef::from_obj(ncp).to_string())),
+    }
+}
+
+/// Tells which certificates were issued anew, once for each reason.
+pub(super) async fn reissued(ctx: &Context, ncp: &NestedControlPlane, issued: &[Issued]) {
+    let mut by_reason = BTreeMap::<IssueReason, Vec<&str>>::new();
+    for Issued { certificate, reason } in issued {
+        by_reason.entry(*reason).or_default().push(certificate);
+    }
+    for (reason, certificates) in by_reason {
+        let note = format!("Reissued certificates, {reason}: {}", certificates.join(", "));
+        tracing::info!("{note}");
+        ctx.event(&reference(ncp), EventType::Normal, Reason::CertificateReissued, &note)
+            .await;
     }
 }
 

@@ -284,7 +284,15 @@ impl Pass<'_> {
         events::announce(ctx, &ncp, &status, cause.filter(|cause| cause.needs_user_action)).await;
         match &outcome {
             Outcome::Failed(error) => events::complain(ctx, &ncp, slice::from_ref(error), None, now).await,
-            Outcome::Applied { again: at, errors, .. } => events::complain(ctx, &ncp, errors, Some(*at), now).await,
+            Outcome::Applied {
+                again: at,
+                issued,
+                errors,
+                ..
+            } => {
+                events::reissued(ctx, &ncp, issued).await;
+                events::complain(ctx, &ncp, errors, Some(*at), now).await
+            }
             // What is deleted may go without a word where nothing is watched.
             Outcome::Deleting(_) => Ok(again(Some(now + SignedDuration::from_secs(10)), now, &key)),
             Outcome::WaitingForStartSlot => Ok(again(Some(now + SignedDuration::from_secs(30)), now, &key)),

@@ -9,6 +9,7 @@ use capn_api::{
 use capn_core::{
     cluster_api::cluster_owner,
     control_plane::{
+        certificates::secret_names,
         cluster::OfCluster,
         names::{self, Names},
         stuck,
@@ -163,7 +164,7 @@ async fn secrets(dependents: Dependents<'_>, namespace: &str, names: &Names) -> 
     let api = dependents.api();
     let found = api.list(Some(namespace), &names.owned_selector()).await?;
     let mut found = Found::owned(found, dependents.owner());
-    let all = names.secrets().map(|name| {
+    let all = secret_names(names).map(|name| {
         let found = found.take(&name);
         async move {
             match found {

@@ -141,24 +141,6 @@ impl Names {
         self.with("etcd-peer")
     }
 
-    /// Names of all Secrets.
-    pub fn secrets(&self) -> [String; 12] {
-        [
-            self.ca(),
-            self.etcd_ca(),
-            self.etcd_peer_ca(),
-            self.proxy_ca(),
-            self.service_account(),
-            self.pki(),
-            self.kubeconfig(),
-            self.api_server_certificates(),
-            self.etcd_client(),
-            self.etcd_certificates(),
-            self.controller_manager(),
-            self.scheduler(),
-        ]
-    }
-
     /// Name of a ControllerRevision with this checksum.
     pub fn revision(&self, checksum: &str) -> String {
         self.with(checksum)
@@ -218,6 +200,7 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control_plane::certificates::secret_names;
 
     /// What follows the Cluster's name, in every name that is not made of a checksum. Cluster API and its
     /// providers have the rest.
@@ -234,7 +217,7 @@ mod tests {
         ];
         let theirs = ["lb", "md-0"].map(|suffix| format!("a-{suffix}"));
         ours.into_iter()
-            .chain(names.secrets())
+            .chain(secret_names(&names))
             .chain(theirs)
             .map(|name| name["a-".len()..].to_owned())
             .collect()

@@ -1,7 +1,7 @@
 //! Step 5: status and conditions, from what was applied and observed, on every exit.
 //! Pure: `Calls::put_status` writes what changed.
 
-use super::certificates;
+use super::certificates::{self, IssueReason};
 use super::datastore;
 use super::diagnosis::{self, Cause};
 use super::error::Error;
@@ -56,11 +56,22 @@ pub enum Outcome {
         again: Timestamp,
         /// Whether the workload cluster holds what workers join by.
         seeded: bool,
+        /// Certificates that were issued anew.
+        issued: Vec<Issued>,
         /// What could not be done, the most important first.
         errors: Vec<Error>,
     },
     /// A step failed.
     Failed(Error),
+}
+
+/// A certificate that was issued in place of another one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Issued {
+    /// Secret and certificate in it, as `<Secret>/<prefix>`.
+    pub certificate: String,
+    /// Why.
+    pub reason: IssueReason,
 }
 
 /// The status that follows from a pass.

@@ -90,10 +90,11 @@ pub(super) fn certificates(tenant: &Tenant, addresses: &Addresses) -> Value {
             faults: Vec::new(),
         }
     });
-    let wanted = certificates::api_server(tenant, addresses, &AUTHORITIES);
-    let decided = certificates::decide(tenant, &AUTHORITIES, &wanted, None, Timestamp::UNIX_EPOCH).unwrap();
-    let names = wanted.leaves.iter().map(|(_, spec, _)| format!("{:?}", spec.names));
-    let names: Vec<_> = names.collect();
+    let [wanted, ..] = &certificates::LEAF_SECRETS;
+    let decide = certificates::decide;
+    let decided = decide(tenant, addresses, &AUTHORITIES, wanted, None, Timestamp::UNIX_EPOCH).unwrap();
+    let profiles = wanted.leaves.iter().map(|leaf| (leaf.profile)(tenant, addresses));
+    let names: Vec<_> = profiles.map(|spec| format!("{:?}", spec.names)).collect();
     json!({"names": names, "renewal": decided.renewal.to_string()})
 }
 

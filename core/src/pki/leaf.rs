@@ -98,38 +98,58 @@ fn san(host: &Host) -> Result<SanType, PkiError> {
 }
 
 /// A leaf certificate that is there.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Leaf {
     /// First moment of its life.
     pub not_before: Timestamp,
     /// Last moment of its life.
     pub not_after: Timestamp,
+    /// DNS names and addresses.
+    pub names: BTreeSet<Host>,
+    /// Whether the key that was found beside it is its own.
+    pub has_its_key: bool,
+    common_name: Option<String>,
+    organization: Option<String>,
+    der: Vec<u8>,
 }
 
 impl Leaf {
-    /// Reads a leaf and returns it when it still serves: it was signed by this authority, says
-    /// what `spec` says, and its key belongs to it. Whether it is due is for [`Leaf::renewal`].
-    pub fn read(pair: &PemPair, spec: &LeafSpec, authority: &Authority) -> Option<Self> {
+    /// Reads a leaf certificate; `None` when it is none.
+    pub fn read(pair: &PemPair) -> Option<Self> {
         let der = first_certificate(&pair.certificate).ok()?;
         let (_, x509) = X509Certificate::from_der(&der).ok()?;
-        let key = read_key(&pair.key).ok()?;
-        let authority_der = first_certificate(&authority.certificate).ok()?;
-        let (_, authority_x509) = X509Certificate::from_der(&authority_der).ok()?;
-        let signed = x509.verify_signature(Some(authority_x509.public_key())).is_ok();
-        let paired = x509.public_key().subject_public_key.data.as_ref() == key.public_key_raw();
-        let subject = x509.subject();
-        let common_name = subject.iter_common_name().next().and_then(|cn| cn.as_str().ok());
-        let organization = subject.iter_organization().next().and_then(|o| o.as_str().ok());
-        let says = common_name == Some(spec.common_name.as_str())
-            && organization == spec.organization
-            && names(&x509) == spec.names
-            && x509.issuer().as_raw() == authority.subject;
-        let life = x509.validity();
-        (signed && paired && says).then_some(())?;
+        let public = x509.public_key().subject_public_key.data.as_ref();
+        let (life, subject) = (x509.validity(), x509.subject());
+        let common_name = subject.iter_common_name().next();
+        let organization = subject.iter_organization().next();
         Some(Self {
             not_before: Timestamp::from_second(life.not_before.timestamp()).ok()?,
             not_after: Timestamp::from_second(life.not_after.timestamp()).ok()?,
+            names: names(&x509),
+            has_its_key: read_key(&pair.key).is_ok_and(|key| key.public_key_raw() == public),
+            common_name: common_name.and_then(|name| name.as_str().ok()).map(str::to_owned),
+            organization: organization.and_then(|name| name.as_str().ok()).map(str::to_owned),
+            der: der.clone(),
         })
+    }
+
+    /// Whether this authority has signed it.
+    pub fn is_signed_by(&self, authority: &Authority) -> bool {
+        let Ok(signer) = first_certificate(&authority.certificate) else {
+            return false;
+        };
+        match (X509Certificate::from_der(&self.der), X509Certificate::from_der(&signer)) {
+            (Ok((_, leaf)), Ok((_, signer))) => {
+                leaf.issuer().as_raw() == authority.subject && leaf.verify_signature(Some(signer.public_key())).is_ok()
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether it is for the user and group of `spec`.
+    pub fn has_subject_of(&self, spec: &LeafSpec) -> bool {
+        self.common_name.as_deref() == Some(spec.common_name.as_str())
+            && self.organization.as_deref() == spec.organization
     }
 
     /// When it is to be replaced: `renew_before` its end, or at two thirds of its life.

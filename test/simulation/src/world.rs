@@ -5,6 +5,7 @@ use capn_api::{NestedControlPlane, cluster_api::Cluster};
 use capn_core::{
     api_error::{ApiError, Cause},
     control_plane::{
+        certificates::secret_names,
         datastore,
         names::{self, Names},
         plan::Object,
@@ -168,10 +169,8 @@ impl World {
     /// What an observation finds.
     pub(crate) fn view(&self, ncp: &NestedControlPlane, owner: &Owner) -> View {
         let names = Self::names();
-        let secrets: Secrets = names
-            .secrets()
-            .iter()
-            .filter_map(|name| self.get::<Secret>("Secret", name))
+        let secrets: Secrets = secret_names(&names)
+            .filter_map(|name| self.get::<Secret>("Secret", &name))
             .collect();
         let mut pods = by_component(
             self.pods

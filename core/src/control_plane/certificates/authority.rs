@@ -51,6 +51,9 @@ pub const SERVICE_ACCOUNT: Row = Row {
     common_name: None,
 };
 
+/// All of them.
+pub const ALL: [&Row; 5] = [&CLUSTER, &ETCD, &ETCD_PEERS, &FRONT_PROXY, &SERVICE_ACCOUNT];
+
 impl Row {
     /// Makes a new pair.
     pub fn make(&self, now: Timestamp) -> Result<PemPair, PkiError> {

@@ -3,12 +3,14 @@
 //! they are due or no longer say what they should, under the resourceVersion that was read.
 
 pub mod authority;
+mod catalog;
 mod data;
 mod error;
 mod leaf;
+mod policy;
 mod secret;
 
-use super::view::Secrets;
+use super::{names::Names, view::Secrets};
 use crate::pki::{self, Authority};
 use data::embedded;
 use jiff::Timestamp;
@@ -16,9 +18,11 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use std::collections::BTreeMap;
 
+pub use catalog::{Format, LEAF_SECRETS, LeafSecret, Mounted, Program, api_server_flags, authority_files, mounted};
 pub use data::{files, pair};
 pub use error::CertificateError;
-pub use leaf::{CREDENTIALS, Decided, LeafSecret, PKI, admin, api_server, component, decide, etcd_client, etcd_member};
+pub use leaf::{CREDENTIALS, Decided, PKI, decide};
+pub use policy::IssueReason;
 pub use secret::{is_brought, is_kept, kept, secret};
 
 /// Authorities of a tenant, and what is wrong with what was brought as such.
@@ -49,6 +53,13 @@ pub struct Marks {
     pub controllers: String,
     /// Of etcd's pods.
     pub etcd: String,
+}
+
+/// Names of all Secrets of a control plane.
+pub fn secret_names(names: &Names) -> impl Iterator<Item = String> {
+    let authorities = authority::ALL.into_iter().map(|row| (row.secret)(names));
+    let leaves = LEAF_SECRETS.iter().map(|secret| (secret.name)(names));
+    authorities.chain([names.pki()]).chain(leaves)
 }
 
 /// What is said of the first stored certificate that has ended; `None` while all are valid.

@@ -7,7 +7,7 @@ use super::pod::{
 use super::workload::{Workload, deployment};
 use crate::control_plane::{
     addresses::Addresses,
-    certificates::PKI,
+    certificates::{PKI, Program, api_server_flags, authority_files, mounted},
     desired::Tenant,
     names::{API_SERVER, API_SERVER_PORT, ETCD_CLIENT_PORT},
 };
@@ -62,34 +62,11 @@ fn program(tenant: &Tenant, addresses: &Addresses) -> Container {
 }
 
 fn volumes(tenant: &Tenant) -> Vec<Volume> {
-    let names = &tenant.names;
-    let sources: &[(String, &[(&str, &str)])] = &[
-        (
-            names.pki(),
-            &[
-                ("ca.crt", "ca.crt"),
-                ("etcd-ca.crt", "etcd-ca.crt"),
-                ("front-proxy-ca.crt", "front-proxy-ca.crt"),
-                ("sa.pub", "sa.pub"),
-                ("sa.key", "sa.key"),
-            ],
-        ),
-        (
-            names.api_server_certificates(),
-            &[
-                ("apiserver.crt", "apiserver.crt"),
-                ("apiserver.key", "apiserver.key"),
-                ("front-proxy-client.crt", "front-proxy-client.crt"),
-                ("front-proxy-client.key", "front-proxy-client.key"),
-                ("kubelet-client.crt", "kubelet-client.crt"),
-                ("kubelet-client.key", "kubelet-client.key"),
-            ],
-        ),
-        (
-            names.etcd_client(),
-            &[("tls.crt", "etcd-client.crt"), ("tls.key", "etcd-client.key")],
-        ),
-    ];
+    let trusted = authority_files(
+        &tenant.names,
+        &["ca.crt", "etcd-ca.crt", "front-proxy-ca.crt", "sa.pub", "sa.key"],
+    );
+    let sources = [trusted].into_iter().chain(mounted(Program::ApiServer, &tenant.names));
     let mut volumes = vec![files("api-server", sources), tmp()];
     volumes.extend(extra_volumes([&tenant.api_server]));
     volumes
@@ -98,7 +75,7 @@ fn volumes(tenant: &Tenant) -> Vec<Volume> {
 fn args(tenant: &Tenant, addresses: &Addresses) -> Args {
     let pki = |file: &str| format!("{PKI}/{file}");
     let issuer = format!("https://kubernetes.default.svc.{}", tenant.network.domain);
-    Args::default()
+    let args = Args::default()
         .with("allow-privileged", "true")
         .with_unless("anonymous-auth", "true", &["authentication-config"])
         .with_unless("authorization-mode", "Node,RBAC", &["authorization-config"])
@@ -108,18 +85,12 @@ fn args(tenant: &Tenant, addresses: &Addresses) -> Args {
         // Its own reconciler can publish only a pod's address; we publish what workers reach.
         .with("endpoint-reconciler-type", "none")
         .with("etcd-cafile", pki("etcd-ca.crt"))
-        .with("etcd-certfile", pki("etcd-client.crt"))
-        .with("etcd-keyfile", pki("etcd-client.key"))
         .with(
             "etcd-servers",
             format!("https://{}:{ETCD_CLIENT_PORT}", bracketed(addresses.etcd)),
         )
-        .with("kubelet-client-certificate", pki("kubelet-client.crt"))
-        .with("kubelet-client-key", pki("kubelet-client.key"))
         .with("kubelet-preferred-address-types", "InternalIP,ExternalIP,Hostname")
         .with("profiling", "false")
-        .with("proxy-client-cert-file", pki("front-proxy-client.crt"))
-        .with("proxy-client-key-file", pki("front-proxy-client.key"))
         .with("requestheader-allowed-names", "front-proxy-client")
         .with("requestheader-client-ca-file", pki("front-proxy-ca.crt"))
         .with("requestheader-extra-headers-prefix", "X-Remote-Extra-")
@@ -130,7 +101,8 @@ fn args(tenant: &Tenant, addresses: &Addresses) -> Args {
         .with("service-account-key-file", pki("sa.pub"))
         .with("service-account-signing-key-file", pki("sa.key"))
         .with("service-cluster-ip-range", joined(&tenant.network.services))
-        .with("shutdown-delay-duration", SHUTDOWN_DELAY)
-        .with("tls-cert-file", pki("apiserver.crt"))
-        .with("tls-private-key-file", pki("apiserver.key"))
+        .with("shutdown-delay-duration", SHUTDOWN_DELAY);
+    api_server_flags(PKI)
+        .fold(args, |args, (flag, file)| args.with(flag, file))
+        .sorted()
 }

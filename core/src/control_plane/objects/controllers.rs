@@ -6,7 +6,7 @@ use super::pod::{Args, container, extra_volumes, files, joined, mount, mounts, p
 use super::workload::{Workload, deployment};
 use crate::control_plane::{
     addresses::Addresses,
-    certificates::{CREDENTIALS, PKI},
+    certificates::{CREDENTIALS, PKI, Program, authority_files, mounted},
     desired::{Part, Tenant},
     names::CONTROLLERS,
 };
@@ -81,32 +81,21 @@ fn program(name: &str, part: &Part, args: Args, port: i32, requests: (&str, &str
 
 fn volumes(tenant: &Tenant) -> Vec<Volume> {
     let names = &tenant.names;
-    let pair: &[(&str, &str)] = &[
-        ("tls.crt", "tls.crt"),
-        ("tls.key", "tls.key"),
-        ("kubeconfig", "kubeconfig"),
+    let signs = [
+        "ca.crt",
+        "ca-signer.crt",
+        "ca-signer.key",
+        "front-proxy-ca.crt",
+        "sa.key",
     ];
-    let pki = |files: &'static [(&'static str, &'static str)]| (names.pki(), files);
     let mut volumes = vec![
+        files("controller-manager", [authority_files(names, &signs)]),
         files(
-            "controller-manager",
-            &[pki(&[
-                ("ca.crt", "ca.crt"),
-                ("ca-signer.crt", "ca-signer.crt"),
-                ("ca-signer.key", "ca-signer.key"),
-                ("front-proxy-ca.crt", "front-proxy-ca.crt"),
-                ("sa.key", "sa.key"),
-            ])],
+            "controller-manager-credentials",
+            mounted(Program::ControllerManager, names),
         ),
-        files("controller-manager-credentials", &[(names.controller_manager(), pair)]),
-        files(
-            "scheduler",
-            &[pki(&[
-                ("ca.crt", "ca.crt"),
-                ("front-proxy-ca.crt", "front-proxy-ca.crt"),
-            ])],
-        ),
-        files("scheduler-credentials", &[(names.scheduler(), pair)]),
+        files("scheduler", [authority_files(names, &["ca.crt", "front-proxy-ca.crt"])]),
+        files("scheduler-credentials", mounted(Program::Scheduler, names)),
         tmp(),
     ];
     volumes.extend(extra_volumes([&tenant.controller_manager, &tenant.scheduler]));

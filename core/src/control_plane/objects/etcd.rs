@@ -3,6 +3,7 @@
 use super::metadata;
 use super::pod::{Args, container, env, files, mount, probe, template};
 use crate::control_plane::{
+    certificates::{Program, mounted},
     datastore::{Bootstrap, EXISTING, INITIAL_CLUSTER, INITIAL_CLUSTER_STATE},
     desired::Tenant,
     names::{ETCD, ETCD_CLIENT_PORT, ETCD_HEALTH_PORT, ETCD_PEER_PORT, ETCD_VERSION_ANNOTATION},
@@ -59,25 +60,13 @@ pub(super) fn stateful_set(tenant: &Tenant, authorities: &str) -> StatefulSet {
         ..VolumeMount::default()
     };
     container.volume_mounts = Some(vec![data, mount("certificates", CERTIFICATES)]);
+    let trusted = [("etcd-ca.crt", "ca.crt"), ("etcd-peer-ca.crt", "peer-ca.crt")];
+    let trusted = (names.pki(), trusted.map(|(key, path)| (key.into(), path.into())).into());
     let pod = PodSpec {
         containers: vec![container],
         volumes: Some(vec![files(
             "certificates",
-            &[
-                (
-                    names.pki(),
-                    &[("etcd-ca.crt", "ca.crt"), ("etcd-peer-ca.crt", "peer-ca.crt")],
-                ),
-                (
-                    names.etcd_certificates(),
-                    &[
-                        ("server.crt", "server.crt"),
-                        ("server.key", "server.key"),
-                        ("peer.crt", "peer.crt"),
-                        ("peer.key", "peer.key"),
-                    ],
-                ),
-            ],
+            [trusted].into_iter().chain(mounted(Program::Etcd, names)),
         )]),
         ..PodSpec::default()
     };

@@ -1,6 +1,9 @@
 //! What the pods of a tenant share: Pod Security `restricted`, placement, volumes, flags.
 
-use crate::control_plane::desired::{Part, Tenant};
+use crate::control_plane::{
+    certificates::Mounted,
+    desired::{Part, Tenant},
+};
 use capn_api::nested_control_plane::{Argument, ExtraVolume, PodTemplate};
 use k8s_openapi::{
     api::core::v1::{
@@ -121,6 +124,12 @@ impl Args {
         self
     }
 
+    /// Flags in the order of their names.
+    pub(super) fn sorted(mut self) -> Self {
+        self.0.sort_by(|one, other| one.name.cmp(&other.name));
+        self
+    }
+
     /// Leader election with more patience than upstream's 15 s: an API server that is slow for a
     /// moment must not restart those that wait for it, and an idle tenant writes less.
     pub(super) fn electing(self) -> Self {
@@ -217,20 +226,13 @@ pub(super) fn list<T>(items: Vec<T>) -> Option<Vec<T>> {
     Some(items).filter(|items| !items.is_empty())
 }
 
-/// A read-only volume of files from Secrets: (secret, [(key, file)]).
-pub(super) fn files(name: &str, secrets: &[(String, &[(&str, &str)])]) -> Volume {
-    let projection = |(secret, keys): &(String, &[(&str, &str)])| VolumeProjection {
+/// A read-only volume of files from Secrets.
+pub(super) fn files(name: &str, secrets: impl IntoIterator<Item = Mounted>) -> Volume {
+    let item = |(key, path)| KeyToPath { key, path, mode: None };
+    let projection = |(name, keys): Mounted| VolumeProjection {
         secret: Some(SecretProjection {
-            name: secret.clone(),
-            items: Some(
-                keys.iter()
-                    .map(|(key, path)| KeyToPath {
-                        key: (*key).into(),
-                        path: (*path).into(),
-                        mode: None,
-                    })
-                    .collect(),
-            ),
+            name,
+            items: Some(keys.into_iter().map(item).collect()),
             optional: None,
         }),
         ..VolumeProjection::default()
@@ -239,7 +241,7 @@ pub(super) fn files(name: &str, secrets: &[(String, &[(&str, &str)])]) -> Volume
         name: name.into(),
         projected: Some(ProjectedVolumeSource {
             default_mode: Some(0o440),
-            sources: Some(secrets.iter().map(projection).collect()),
+            sources: Some(secrets.into_iter().map(projection).collect()),
         }),
         ..Volume::default()
     }

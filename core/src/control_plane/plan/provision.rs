@@ -457,9 +457,9 @@ impl Pass {
             Ok(prepared) => (prepared, None),
             Err(error) => (None, Some(error)),
         };
-        let (renewal, unissued) = match leaves {
-            Ok(leaves) => (leaves.renewal, None),
-            Err(error) => (Timestamp::MAX, Some(error)),
+        let (renewal, issued, unissued) = match leaves {
+            Ok(leaves) => (leaves.renewal, leaves.issued, None),
+            Err(error) => (Timestamp::MAX, Vec::new(), Some(error)),
         };
         let faults = mem::take(&mut ready.authorities.faults).into_iter().map(Error::Keys);
         let mut errors: Vec<_> = [lost, invalid, unprepared, unissued].into_iter().flatten().collect();
@@ -476,6 +476,7 @@ impl Pass {
             published,
             again: times.into_iter().flatten().fold(renewal, Timestamp::min),
             seeded: prepared == Some(Prepared::Whole),
+            issued,
             errors,
         });
         // Where nothing is stored, what was stored before stays.

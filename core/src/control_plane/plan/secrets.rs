@@ -9,11 +9,12 @@ use crate::checksum::checksum;
 use crate::control_plane::{
     addresses::Addresses,
     certificates::{
-        Authorities, CertificateError, LeafSecret, Marks, admin, api_server,
+        Authorities, CertificateError, Format, IssueReason, LEAF_SECRETS, Marks,
         authority::{self, Decision, Fault, Origin, Row},
-        component, decide, etcd_client, etcd_member, files, is_brought, is_kept, kept, pair, secret,
+        decide, files, is_brought, is_kept, kept, pair, secret,
     },
     desired::Tenant,
+    status::Issued,
     view::Secrets,
 };
 use crate::ownership::Owner;
@@ -23,15 +24,6 @@ use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{ResourceExt, core::Status};
 use std::collections::BTreeMap;
-
-/// The authorities of a control plane.
-const ROWS: [&Row; 5] = [
-    &authority::CLUSTER,
-    &authority::ETCD,
-    &authority::ETCD_PEERS,
-    &authority::FRONT_PROXY,
-    &authority::SERVICE_ACCOUNT,
-];
 
 /// What the Secrets of a control plane are decided from.
 #[derive(Clone, Copy)]
@@ -80,7 +72,7 @@ impl Basis<'_> {
     /// Decides which authorities are used, makes those that are missing, and keeps ours ours.
     pub(super) fn authorities(self) -> (Chosen, Wave) {
         let (mut chosen, mut wave) = (Vec::new(), Wave::new());
-        for (at, row) in ROWS.into_iter().enumerate() {
+        for (at, row) in authority::ALL.into_iter().enumerate() {
             let name = (row.secret)(&self.tenant.names);
             let live = self.secrets.get(&name);
             let origin = match live {
@@ -127,7 +119,7 @@ impl Basis<'_> {
         answers: &mut Answers,
     ) -> Result<(Authorities, Option<Action>), CertificateError> {
         let mut resolved = Vec::new();
-        for (at, (row, choice)) in ROWS.into_iter().zip(chosen.0).enumerate() {
+        for (at, (row, choice)) in authority::ALL.into_iter().zip(chosen.0).enumerate() {
             let name = (row.secret)(&self.tenant.names);
             answers.done(Purpose::KeepAuthority(at))?;
             let stored = answers.object::<Secret>(Purpose::MakeAuthority(at))?;
@@ -172,48 +164,33 @@ impl Basis<'_> {
 
     /// Issues what is missing, wrong or due.
     pub(super) fn leaves(self, addresses: &Addresses, authorities: &Authorities) -> (Leaves, Wave) {
-        let (tenant, names) = (self.tenant, &self.tenant.names);
-        let server = addresses.service(tenant);
-        let program = |name, user| component(name, user, &server, authorities);
-        let mut all = vec![
-            api_server(tenant, addresses, authorities),
-            etcd_client(tenant, authorities),
-            etcd_member(tenant, addresses, authorities),
-            program(names.controller_manager(), "system:kube-controller-manager"),
-            program(names.scheduler(), "system:kube-scheduler"),
-        ];
-        let kubeconfig = addresses.published.as_ref().map(|endpoint| {
-            let server = format!("https://{}", endpoint.authority());
-            admin(tenant, server, authorities)
-        });
-        let has_kubeconfig = kubeconfig.is_some();
-        all.extend(kubeconfig);
         let (mut leaves, mut wave) = (Leaves::default(), Wave::new());
-        let last = all.len();
-        for (at, leaf) in all.iter().enumerate() {
-            match self.leaf(leaf, authorities) {
+        for (at, wanted) in LEAF_SECRETS.iter().enumerate() {
+            if wanted.format == Format::Kubeconfig && addresses.published.is_none() {
+                continue;
+            }
+            let name = (wanted.name)(&self.tenant.names);
+            let live = self.secrets.get(&name);
+            match decide(self.tenant, addresses, authorities, wanted, live, self.now) {
                 Err(error) => leaves.fault = leaves.fault.or(Some(error)),
-                Ok((action, renewal, first)) => {
+                Ok(decided) => {
+                    let action = self.store(&name, decided.data);
                     wave.extend(action.map(|action| (Purpose::Leaf(at), action)));
-                    leaves.renewal = leaves.renewal.min(renewal);
-                    if has_kubeconfig && at + 1 == last {
-                        leaves.admin = Some(first);
+                    leaves.renewal = leaves.renewal.min(decided.renewal);
+                    if wanted.format == Format::Kubeconfig {
+                        leaves.admin = Some(decided.first);
                     }
+                    // The first certificates of all are no news.
+                    let news = |(_, reason): &(_, IssueReason)| self.tenant.has_run || *reason != IssueReason::Missing;
+                    let issued = decided.issued.into_iter().filter(news);
+                    leaves.issued.extend(issued.map(|(prefix, reason)| Issued {
+                        certificate: format!("{name}/{prefix}"),
+                        reason,
+                    }));
                 }
             }
         }
-        leaves.count = last;
         (leaves, wave)
-    }
-
-    fn leaf(
-        self,
-        wanted: &LeafSecret<'_>,
-        authorities: &Authorities,
-    ) -> Result<(Option<Action>, Timestamp, PemPair), CertificateError> {
-        let live = self.secrets.get(&wanted.name);
-        let decided = decide(self.tenant, authorities, wanted, live, self.now)?;
-        Ok((self.store(&wanted.name, decided.data), decided.renewal, decided.first))
     }
 
     /// The write of a Secret of ours, unless it holds all of this already.
@@ -282,8 +259,9 @@ pub(super) struct Leaves {
     pub(super) admin: Option<PemPair>,
     /// When the next leaf is due.
     pub(super) renewal: Timestamp,
+    /// What was issued anew.
+    pub(super) issued: Vec<Issued>,
     fault: Option<CertificateError>,
-    count: usize,
 }
 
 impl Default for Leaves {
@@ -291,8 +269,8 @@ impl Default for Leaves {
         Self {
             admin: None,
             renewal: Timestamp::MAX,
+            issued: Vec::new(),
             fault: None,
-            count: 0,
         }
     }
 }
@@ -300,7 +278,7 @@ impl Default for Leaves {
 impl Leaves {
     /// The leaves, once their Secrets are written.
     pub(super) fn written(mut self, answers: &mut Answers) -> Result<Self, CertificateError> {
-        let failed: Vec<_> = (0..self.count)
+        let failed: Vec<_> = (0..LEAF_SECRETS.len())
             .filter_map(|at| answers.done(Purpose::Leaf(at)).err())
             .collect();
         let failed = failed.into_iter().next().map(CertificateError::from);

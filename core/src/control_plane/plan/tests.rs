@@ -1,14 +1,19 @@
 use super::*;
 use crate::api_error::{ApiError, Cause};
 use crate::control_plane::{
-    names::{Names, UID_LABEL},
+    certificates::IssueReason,
+    names::{DATASTORE_INITIALIZED_ANNOTATION, Names, UID_LABEL},
+    status::Issued,
     tests::{cluster, ncp},
     view::View,
 };
 use crate::ownership::Owner;
 use capn_api::NestedControlPlane;
 use jiff::Timestamp;
-use k8s_openapi::{ByteString, api::core::v1::Pod};
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::{Pod, Secret},
+};
 use kube::core::Status;
 use serde_json::{Value, json};
 
@@ -165,6 +170,42 @@ fn an_api_server_starts_once_its_certificate_can_contain_the_address_of_the_load
 }
 
 #[test]
+fn certificates_that_are_issued_in_place_of_others_are_told_with_the_reason() {
+    let issued = |outcome| match outcome {
+        Outcome::Applied { issued, .. } => issued,
+        other => panic!("{other:?}"),
+    };
+    let mut secrets = Vec::new();
+    let (_, outcome) = pass(plain(), View::default(), |action| {
+        if let Action::Create(Object::Secret(secret)) = &action {
+            secrets.push(Secret::clone(secret));
+        }
+        answered(action)
+    });
+    assert_eq!(issued(outcome), [], "the first of all are no news");
+    secrets.retain(|secret| secret.metadata.name.as_deref() != Some("acme-scheduler"));
+    let mut ncp = ncp(json!({"version": "v1.36.3", "certificates": {"certSANs": ["api.example.com"]}}));
+    let annotations = ncp.metadata.annotations.get_or_insert_default();
+    annotations.insert(DATASTORE_INITIALIZED_ANNOTATION.into(), "true".into());
+    let view = View {
+        secrets: secrets.into_iter().collect(),
+        ..View::default()
+    };
+    let (_, outcome) = pass(ncp, view, answered);
+    let told = |certificate: &str, reason| Issued {
+        certificate: certificate.into(),
+        reason,
+    };
+    assert_eq!(
+        issued(outcome),
+        [
+            told("acme-apiserver/apiserver", IssueReason::NamesChanged),
+            told("acme-scheduler/tls", IssueReason::Missing),
+        ]
+    );
+}
+
+#[test]
 fn a_new_control_plane_ends_its_pass_at_what_fails_and_asks_for_nothing_more() {
     for failing in [
         "Service etcd",
@@ -272,7 +313,7 @@ fn what_is_deleted_waits_for_what_still_needs_it() {
 
 #[test]
 fn an_object_tells_nothing_of_what_it_holds() {
-    let secret: k8s_openapi::api::core::v1::Secret =
+    let secret: Secret =
         serde_json::from_value(json!({"metadata": {"name": "s", "namespace": "n"}, "data": {"tls.key": "c2VjcmV0"}}))
             .unwrap();
     let object = Object::from(secret);

@@ -71,6 +71,7 @@ fn applied(api_server: Deployment, errors: Vec<Error>) -> Outcome {
         published: true,
         again: Timestamp::MAX,
         seeded: true,
+        issued: Vec::new(),
         errors,
     }
 }

@@ -2,6 +2,7 @@
 //! holds for the kubeconfig Secret and its certificate.
 
 use super::{running, signed, text};
+use capn_api::NestedControlPlane;
 use capn_integration::{Manager, Pair, World, old_client, run};
 use k8s_openapi::{
     ByteString,
@@ -198,6 +199,15 @@ fn a_client_certificate_of_the_kubeconfig_that_nears_its_end_is_regenerated() {
         let new = credentials(&secret).0;
         assert!(life(&new) > 300 * 24 * 60 * 60);
         assert!(signed(&new, &ca.certificate), "another authority signed it");
+        let told = async |words: &[&str]| {
+            let reason = "CertificateReissued";
+            world
+                .wait_event::<NestedControlPlane>("tenant", "Normal", reason, words)
+                .await;
+        };
+        told(&["due for renewal: tenant-kubeconfig/tls"]).await;
+        world.delete::<Secret>("tenant-scheduler").await;
+        told(&["missing or unreadable: tenant-scheduler/tls"]).await;
     });
 }
 
