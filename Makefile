@@ -36,7 +36,7 @@ build: sources ## Build the manager
 
 .PHONY: docker-build
 docker-build: ## Build the manager image with Docker
-	@. config/layout.sh && docker build --tag "$$CAPN_IMAGE:$(CAPN_VERSION)" .
+	@. hack/layout.sh && docker build --tag "$$CAPN_IMAGE:$(CAPN_VERSION)" .
 
 .PHONY: test
 test: sources ## Set up and pass every test
@@ -56,11 +56,11 @@ test-e2e: sources ## Pass the end-to-end tests on a lab of their own (root)
 
 .PHONY: lint
 lint: sources ## Check format, lints, licenses, the book and that generated files are fresh
-	@test/lint.sh
+	@hack/lint.sh
 
 .PHONY: docs
 docs: ## Check the book's links and build it into docs/book
-	@test/book.sh
+	@hack/book.sh
 
 .PHONY: generate
 generate: sources ## Write CRDs, roles, the API reference and the list of reasons from the Rust types
@@ -71,7 +71,7 @@ generate: sources ## Write CRDs, roles, the API reference and the list of reason
 
 .PHONY: release
 release: sources ## Make the release layout and the manager image
-	@config/release.sh
+	@hack/release.sh
 
 .PHONY: bench-boot
 bench-boot: sources ## Time a control plane's start against a bare start of etcd and kube-apiserver

@@ -18,19 +18,19 @@ part() { printf '\n== %s\n' "$1"; }
 
 packages() {
   part "packages"
-  test/lab/packages.sh
+  test/infrastructure/lab/packages.sh
 }
 
 control_plane_binaries() {
   part "kube-apiserver, etcd and kubectl"
-  test/lab/binaries.sh kubernetes etcd
+  test/infrastructure/lab/binaries.sh kubernetes etcd
   # Its CRDs are what the integration tests install.
-  (cd test/lab/go/cluster-api && go mod download sigs.k8s.io/cluster-api)
+  (cd test/infrastructure/lab/go/cluster-api && go mod download sigs.k8s.io/cluster-api)
 }
 
 lint() {
   part "format, lints, generated files"
-  test/lint.sh
+  hack/lint.sh
 }
 
 unit() {

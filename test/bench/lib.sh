@@ -10,11 +10,11 @@ bench() {
   local state
   bring_up_lab
   step "release made" make_release
-  step "manager's image loaded" "$ROOT/test/lab/lab" load "$(cat "$CAPN_CACHE/manager-image")"
+  step "manager's image loaded" "$ROOT/test/infrastructure/lab/lab" load "$(cat "$CAPN_CACHE/manager-image")"
   step "clusterctl init" init_providers -
   (cd "$ROOT" && cargo build --release --quiet --locked --package capn-bench)
   state=$(dirname "$KUBECONFIG")
   "$CARGO_TARGET_DIR/release/capn-bench" --volumes "$state/volumes" --kubernetes "$BIN_KUBERNETES" --etcd "$BIN_ETCD" \
     --version "$KUBERNETES_VERSION" "$@" | tee "$state/figures"
-  [[ -n ${CAPN_KEEP_LAB:-} ]] || "$ROOT/test/lab/lab" down >/dev/null
+  [[ -n ${CAPN_KEEP_LAB:-} ]] || "$ROOT/test/infrastructure/lab/lab" down >/dev/null
 }

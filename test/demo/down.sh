@@ -1,4 +1,4 @@
 #!/usr/bin/env bash
 # Removes the demo; what was built stays in the cache.
 set -euo pipefail
-CAPN_LAB=${CAPN_LAB:-demo} exec "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../lab/lab" down
+CAPN_LAB=${CAPN_LAB:-demo} exec "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../infrastructure/lab/lab" down

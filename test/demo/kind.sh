@@ -2,13 +2,13 @@
 # The demo on a machine with Docker, kind, kubectl and clusterctl: upstream images and the real KubeVirt.
 set -euo pipefail
 root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.." && pwd)
-# shellcheck source=../lab/lib.sh
-. "$root/test/lab/lib.sh"
+# shellcheck source=../infrastructure/lab/lib.sh
+. "$root/test/infrastructure/lab/lib.sh"
 PATIENCE=5
 # shellcheck source=steps.sh
 . "$root/test/demo/steps.sh"
-# shellcheck source=../../config/layout.sh
-. "$root/config/layout.sh"
+# shellcheck source=../../hack/layout.sh
+. "$root/hack/layout.sh"
 kubevirt=${KUBEVIRT_VERSION:-v1.9.0}
 name=${KIND_CLUSTER:-capn-demo}
 release=$root/out/release

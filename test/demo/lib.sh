@@ -4,8 +4,8 @@
 DEMO_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(cd "$DEMO_DIR/../.." && pwd)
 export CAPN_LAB=${CAPN_LAB:-demo}
-# shellcheck source=../lab/lib.sh
-. "$ROOT/test/lab/lib.sh"
+# shellcheck source=../infrastructure/lab/lib.sh
+. "$ROOT/test/infrastructure/lab/lib.sh"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CAPN_CACHE/target}
 # The check asks a server that this machine may not reach.
 export CLUSTERCTL_DISABLE_VERSIONCHECK=true
@@ -19,8 +19,8 @@ tenant() { kubectl --kubeconfig "$TENANT_KUBECONFIG" "$@"; }
 # The management cluster.
 bring_up_lab() {
   command -v cargo >/dev/null || die "the provider is built with Rust, which is not installed: install Rust $(sed -n 's/^channel = "\(.*\)"/\1/p' "$ROOT/rust-toolchain.toml") with rustup"
-  "$ROOT/test/lab/lab" up
-  KUBECONFIG=$("$ROOT/test/lab/lab" kubeconfig)
+  "$ROOT/test/infrastructure/lab/lab" up
+  KUBECONFIG=$("$ROOT/test/infrastructure/lab/lab" kubeconfig)
   TENANT_KUBECONFIG=$(dirname "$KUBECONFIG")/$CLUSTER.kubeconfig
   export KUBECONFIG TENANT_KUBECONFIG
 }
@@ -28,20 +28,20 @@ bring_up_lab() {
 make_release() { quiet make --no-print-directory -C "$ROOT" release; }
 
 load_built_images() {
-  quiet "$ROOT/test/vm-runner/build-images.sh"
-  quiet "$ROOT/test/worker-image/build.sh"
-  "$ROOT/test/lab/lab" load "$(cat "$CAPN_CACHE/manager-image")" "$IMAGE_DIR"/localhost_capn_vm-*.tar "$IMAGE_DIR"/worker-"$KUBERNETES_VERSION"-*.tar
+  quiet "$ROOT/test/infrastructure/vm-runner/build-images.sh"
+  quiet "$ROOT/test/infrastructure/worker-image/build.sh"
+  "$ROOT/test/infrastructure/lab/lab" load "$(cat "$CAPN_CACHE/manager-image")" "$IMAGE_DIR"/localhost_capn_vm-*.tar "$IMAGE_DIR"/worker-"$KUBERNETES_VERSION"-*.tar
 }
 
 install_kubevirt() {
-  quiet kubectl apply --server-side -f "$ROOT/test/vm-runner/manifests/crds.json" -f "$ROOT/test/vm-runner/manifests/virt-controller.yaml"
+  quiet kubectl apply --server-side -f "$ROOT/test/infrastructure/vm-runner/manifests/crds.json" -f "$ROOT/test/infrastructure/vm-runner/manifests/virt-controller.yaml"
   quiet kubectl -n kubevirt rollout status deployment/virt-controller --timeout 180s
 }
 
 # init_providers [INFRASTRUCTURE]: what clusterctl installed before is kept; a manager of an older build is replaced.
 init_providers() {
   local infrastructure=${1:-kubevirt} deployment ours=(capn-system/capn)
-  CLUSTERCTL_CONFIG=$("$ROOT/test/lab/clusterctl.sh")
+  CLUSTERCTL_CONFIG=$("$ROOT/test/infrastructure/lab/clusterctl.sh")
   export CLUSTERCTL_CONFIG
   [[ $infrastructure == - ]] || ours+=(capk-system/capk)
   init_missing "$infrastructure"
@@ -63,6 +63,6 @@ use_new_image() {
 
 offer_cni() {
   local module
-  module=$(cd "$ROOT/test/lab/go/flannel" && go mod download -json github.com/flannel-io/flannel | jq -er .Dir)
+  module=$(cd "$ROOT/test/infrastructure/lab/go/flannel" && go mod download -json github.com/flannel-io/flannel | jq -er .Dir)
   offer_flannel "$module/Documentation/kube-flannel.yml"
 }

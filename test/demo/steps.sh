@@ -1,4 +1,4 @@
-# The demo's steps once there is a management cluster, on the lab as on kind. Who sources this has test/lab/lib.sh
+# The demo's steps once there is a management cluster, on the lab as on kind. Who sources this has test/infrastructure/lab/lib.sh
 # and says what kubectl, clusterctl, tenant (the tenant's own kubectl), init_providers and offer_cni are.
 # shellcheck shell=bash
 

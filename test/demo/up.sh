@@ -5,7 +5,7 @@ set -euo pipefail
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib.sh"
 start=$(now_ms)
 
-say "This shows a tenant cluster on a management cluster of this machine's own (test/lab/README.md)."
+say "This shows a tenant cluster on a management cluster of this machine's own (test/infrastructure/lab/README.md)."
 bring_up_lab
 say "providers"
 step "release made" make_release

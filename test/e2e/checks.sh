@@ -189,7 +189,7 @@ other_node_ready() {
 
 killed_qemu_is_reported() {
   # Inside the lab's own PID namespace, so that no other lab's VM is hit.
-  "$ROOT/test/lab/lab" exec -- pkill -KILL -f qemu-system-x86_64
+  "$ROOT/test/infrastructure/lab/lab" exec -- pkill -KILL -f qemu-system-x86_64
   wait_for 180 "the machine to be reported" machine_says RootDiskLost
   wait_for 180 "the Node to be NotReady" node_not_ready
 }
@@ -223,7 +223,7 @@ controller_manager_killed() {
 
 # Inside the lab's own PID namespace; the management cluster's own has another name.
 kill_controller_manager() {
-  "$ROOT/test/lab/lab" exec -- pkill -KILL -f "^kube-controller-manager .*--cluster-name=$CLUSTER"'( |$)'
+  "$ROOT/test/infrastructure/lab/lab" exec -- pkill -KILL -f "^kube-controller-manager .*--cluster-name=$CLUSTER"'( |$)'
 }
 
 ready_api_servers() {

@@ -26,7 +26,7 @@ failed() {
   trap - ERR
   warn "failed: $running ($BASH_COMMAND)"
   mkdir -p "$ARTIFACTS"
-  "$ROOT/test/lab/lab" dump "$ARTIFACTS" >/dev/null 2>&1 || true
+  "$ROOT/test/infrastructure/lab/lab" dump "$ARTIFACTS" >/dev/null 2>&1 || true
   [[ ! -s ${TENANT_KUBECONFIG:-} ]] || tenant get nodes,pods,events -A -o wide >"$ARTIFACTS/tenant.txt" 2>&1 || true
   warn "objects, events and logs are in $ARTIFACTS"
   say "$passed passed, 1 failed"
@@ -74,5 +74,5 @@ check "and the volume of one, while the others serve" volume_of_a_member_is_lost
 check "managers hold at most 30 MiB together" managers_are_small
 check "deletion leaves nothing behind" nothing_left
 check "managers used the rights that they ship with" rights_are_used
-if [[ -z ${CAPN_KEEP_LAB:-} ]]; then "$ROOT/test/lab/lab" down; fi
+if [[ -z ${CAPN_KEEP_LAB:-} ]]; then "$ROOT/test/infrastructure/lab/lab" down; fi
 say "$passed passed, 0 failed"

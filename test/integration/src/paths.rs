@@ -1,4 +1,4 @@
-//! Where things lie: binaries that test/lab/binaries.sh builds, the manager, Cluster API's CRDs,
+//! Where things lie: binaries that test/infrastructure/lab/binaries.sh builds, the manager, Cluster API's CRDs,
 //! and what a failed test leaves behind.
 
 use std::{
@@ -8,13 +8,13 @@ use std::{
 };
 
 /// Pinned where the lab pins them.
-const VERSIONS: &str = include_str!("../../lab/versions.env");
+const VERSIONS: &str = include_str!("../../infrastructure/lab/versions.env");
 
 fn version(key: &str) -> &'static str {
     let line = VERSIONS
         .lines()
         .find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-    line.unwrap_or_else(|| panic!("test/lab/versions.env has no {key}"))
+    line.unwrap_or_else(|| panic!("test/infrastructure/lab/versions.env has no {key}"))
 }
 
 fn cache() -> PathBuf {
@@ -30,12 +30,12 @@ fn existing(path: PathBuf, remedy: &str) -> PathBuf {
 
 pub(crate) fn kube_apiserver() -> PathBuf {
     let folder = format!("bin/kubernetes-{}/kube-apiserver", version("KUBERNETES_VERSION"));
-    existing(cache().join(folder), "run test/lab/binaries.sh, which builds it")
+    existing(cache().join(folder), "run test/infrastructure/lab/binaries.sh, which builds it")
 }
 
 pub(crate) fn etcd() -> PathBuf {
     let folder = format!("bin/etcd-{}/etcd", version("ETCD_VERSION"));
-    existing(cache().join(folder), "run test/lab/binaries.sh, which builds it")
+    existing(cache().join(folder), "run test/infrastructure/lab/binaries.sh, which builds it")
 }
 
 /// Folder that cargo builds into: that of the running test, `<target>/<profile>/deps/<test>`.
@@ -87,6 +87,6 @@ pub(crate) fn cluster_api_crds() -> PathBuf {
     );
     existing(
         modules.join(folder),
-        "run test/lab/binaries.sh, which downloads the module sigs.k8s.io/cluster-api",
+        "run test/infrastructure/lab/binaries.sh, which downloads the module sigs.k8s.io/cluster-api",
     )
 }

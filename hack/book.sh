@@ -60,10 +60,10 @@ done < <(uniq -d <<<"$pages")
 
 [[ -z ${CAPN_BOOK_CHECK_ONLY:-} ]] || exit 0
 : "${CAPN_CACHE:?run make docs}" "${CARGO_TARGET_DIR:?}"
-# shellcheck source=lab/versions.env
-. test/lab/versions.env
+# shellcheck source=../test/infrastructure/lab/versions.env
+. test/infrastructure/lab/versions.env
 # shellcheck source=tools.sh
-. test/tools.sh
+. hack/tools.sh
 # Without its server, which is most of what there is to build.
 mdbook=$(cargo_tool mdbook "$MDBOOK_VERSION" --no-default-features --features search)
 "$mdbook" build docs

@@ -7,9 +7,9 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
-root=$(cd "$here/../.." && pwd)
+root=$(cd "$here/../../.." && pwd)
 # shellcheck source=../lab/lib.sh
-. "$root/test/lab/lib.sh"
+. "$root/test/infrastructure/lab/lib.sh"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CAPN_CACHE/target}
 profile=${CAPN_PROFILE:-dev}
 folder=$profile

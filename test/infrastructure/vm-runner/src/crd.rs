@@ -200,7 +200,7 @@ mod tests {
     fn the_manifests_hold_what_the_generator_makes() {
         assert!(
             include_str!("../manifests/crds.json") == manifest().unwrap(),
-            "run: cargo run -p capn-vm-runner -- crds > test/vm-runner/manifests/crds.json"
+            "run: cargo run -p capn-vm-runner -- crds > test/infrastructure/vm-runner/manifests/crds.json"
         );
     }
 

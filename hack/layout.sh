@@ -13,7 +13,7 @@ release_layout() {
 # provider_layout KUBECTL VERSION FOLDER NAME OVERLAY COMPONENTS METADATA
 provider_layout() {
   local kubectl=$1 version=$2 parent=$3/$4 overlay=$5 components=$6 metadata=$7 config new
-  config=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+  config=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../config
   mkdir -p "$parent"
   new=$(mktemp -d "$parent/.new.XXXXXX")
   {

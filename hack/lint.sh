@@ -3,13 +3,13 @@
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 : "${CAPN_CACHE:?run make lint}" "${CARGO_TARGET_DIR:?}"
-# shellcheck source=lab/versions.env
-. test/lab/versions.env
+# shellcheck source=../test/infrastructure/lab/versions.env
+. test/infrastructure/lab/versions.env
 # shellcheck source=tools.sh
-. test/tools.sh
+. hack/tools.sh
 
 cargo fmt --all --check
-shellcheck .ci/run config/*.sh test/*.sh test/*/*.sh test/lab/lab
+shellcheck .ci/run hack/*.sh test/*.sh test/*/*.sh test/infrastructure/*/*.sh test/infrastructure/lab/lab
 cargo clippy --workspace --all-targets --locked -- --deny warnings
 
 # Decisions cannot do I/O: the crate that holds them has nothing to do it with.
@@ -35,4 +35,4 @@ for page in reference conditions; do
   diff -u "docs/$page.md" "$fresh/$page.md" >&2 || { echo "docs/$page.md is stale: run make generate" >&2; exit 1; }
 done
 
-test/book.sh
+hack/book.sh
