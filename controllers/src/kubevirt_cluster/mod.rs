@@ -5,7 +5,7 @@
 mod mirror;
 
 use crate::runtime::api_client::ApiError;
-use crate::runtime::controller::{Context, Scope, Unfinished, again, reference, release};
+use crate::runtime::controller::{Context, ReconcileError, Scope, reference, release, requeue_at};
 use capn_api::{
     KubevirtCluster,
     cluster_api::{CLUSTER_NAME_LABEL, Cluster, MANAGED_BY_ANNOTATION},
@@ -94,9 +94,9 @@ fn leads_to_machines(service: &Service, cluster: &str) -> bool {
 }
 
 /// One pass over a KubevirtCluster.
-async fn reconcile(object: Arc<KubevirtCluster>, ctx: Arc<Context>) -> Result<Action, Unfinished> {
+async fn reconcile(object: Arc<KubevirtCluster>, ctx: Arc<Context>) -> Result<Action, ReconcileError> {
     let now = Timestamp::now();
-    let failed = |error: ApiError| Unfinished::from(&error);
+    let failed = |error: ApiError| ReconcileError::from(&error);
     let cluster: Option<Cluster> = match cluster_owner(object.as_ref()) {
         Some(owner) => ctx
             .api
@@ -107,7 +107,7 @@ async fn reconcile(object: Arc<KubevirtCluster>, ctx: Arc<Context>) -> Result<Ac
     };
     if object.annotations().contains_key(MANAGED_BY_ANNOTATION) && object.metadata.deletion_timestamp.is_none() {
         mirror::mirror(&ctx.api, &object).await.map_err(failed)?;
-        return Ok(again(None, now, &ObjectRef::from_obj(object.as_ref()).to_string()));
+        return Ok(requeue_at(None, now, &ObjectRef::from_obj(object.as_ref()).to_string()));
     }
     let outcome = if let Some(why) = paused(object.as_ref(), cluster.as_ref()) {
         Outcome::Paused(why)
@@ -136,6 +136,6 @@ async fn reconcile(object: Arc<KubevirtCluster>, ctx: Arc<Context>) -> Result<Ac
         .await;
     }
     let status = |object: &KubevirtCluster| status::status(object, &outcome, now);
-    ctx.api.put_status(object.as_ref(), status).await.map_err(failed)?;
-    Ok(again(None, now, &ObjectRef::from_obj(object.as_ref()).to_string()))
+    ctx.api.apply_status(object.as_ref(), status).await.map_err(failed)?;
+    Ok(requeue_at(None, now, &ObjectRef::from_obj(object.as_ref()).to_string()))
 }

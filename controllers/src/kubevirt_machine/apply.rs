@@ -16,7 +16,7 @@ use serde_json::json;
 use std::marker::PhantomData;
 
 /// Takes hold of the object before anything is made for it.
-pub(crate) async fn hold(api: &ApiClient, object: &KubevirtMachine) -> Result<KubevirtMachine, ApiError> {
+pub(crate) async fn ensure_finalizer(api: &ApiClient, object: &KubevirtMachine) -> Result<KubevirtMachine, ApiError> {
     if object.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
         return Ok(object.clone());
     }
@@ -27,7 +27,7 @@ pub(crate) async fn hold(api: &ApiClient, object: &KubevirtMachine) -> Result<Ku
         .chain([FINALIZER])
         .collect();
     let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": object.resource_version()}});
-    api.merge(&patch, object).await
+    api.merge_patch(&patch, object).await
 }
 
 /// Makes user data and VM. The VM is never written again. The user data follows the bootstrap data
@@ -65,7 +65,7 @@ pub(crate) async fn apply(
 }
 
 /// Records the provider ID and the instance that the guest bootstraps in.
-pub(crate) async fn record(
+pub(crate) async fn set_provider_id(
     api: &ApiClient,
     object: &KubevirtMachine,
     instance: &str,
@@ -86,7 +86,7 @@ pub(crate) async fn record(
         "metadata": {"annotations": {names::INSTANCE_ANNOTATION: instance}},
         "spec": {"providerID": id},
     });
-    api.merge(&patch, object).await
+    api.merge_patch(&patch, object).await
 }
 
 /// Deletes what was made; returns what is waited for, or None when nothing is left.

@@ -30,7 +30,7 @@ pub(crate) enum Eviction {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked<'a> {
     instance: &'a VirtualMachineInstance,
-    /// The node of the management cluster that the instance shall leave.
+    /// The node of the management cluster that the instance has to leave.
     host: &'a str,
 }
 
@@ -107,7 +107,7 @@ pub(crate) async fn evict(
 ///
 /// # Errors
 /// When a call fails; it is tried again.
-pub(crate) async fn settle(
+pub(crate) async fn uncordon(
     api: &ApiClient,
     object: &mut KubevirtMachine,
     tenant: &ApiClient,
@@ -142,7 +142,7 @@ async fn annotate(
     object: &KubevirtMachine,
     annotations: serde_json::Value,
 ) -> Result<KubevirtMachine, ApiError> {
-    api.merge(&json!({"metadata": {"annotations": annotations}}), object)
+    api.merge_patch(&json!({"metadata": {"annotations": annotations}}), object)
         .await
 }
 
@@ -181,7 +181,7 @@ async fn drain(
 async fn cordon(tenant: &ApiClient, node: &Node, cordoned: bool) -> Result<(), ApiError> {
     if unschedulable(node) != cordoned {
         let patch = json!({"spec": {"unschedulable": cordoned.then_some(true)}});
-        tenant.merge(&patch, node).await?;
+        tenant.merge_patch(&patch, node).await?;
     }
     Ok(())
 }

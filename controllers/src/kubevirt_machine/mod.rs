@@ -8,7 +8,7 @@ mod observe;
 pub use capn_core::machine::view::VmNamespaces;
 
 use crate::runtime::api_client::ApiError;
-use crate::runtime::controller::{Context, Scope, Unfinished, again, reference};
+use crate::runtime::controller::{Context, ReconcileError, Scope, reference, requeue_at};
 use capn_api::{
     KubevirtMachine, Reason,
     cluster_api::{CLUSTER_NAME_LABEL, Cluster, Machine},
@@ -123,9 +123,13 @@ fn find(store: &Store<KubevirtMachine>, wanted: impl Fn(&KubevirtMachine) -> boo
 }
 
 /// One pass over a KubevirtMachine.
-async fn reconcile(object: Arc<KubevirtMachine>, ctx: Arc<Context>, shared: Arc<Shared>) -> Result<Action, Unfinished> {
+async fn reconcile(
+    object: Arc<KubevirtMachine>,
+    ctx: Arc<Context>,
+    shared: Arc<Shared>,
+) -> Result<Action, ReconcileError> {
     let now = Timestamp::now();
-    let mut pass = Pass {
+    let mut pass = Reconciliation {
         ctx: &ctx,
         shared: &shared,
         object: object.as_ref().clone(),
@@ -153,7 +157,7 @@ async fn reconcile(object: Arc<KubevirtMachine>, ctx: Arc<Context>, shared: Arc<
 }
 
 /// A pass and what it has found so far.
-struct Pass<'a> {
+struct Reconciliation<'a> {
     ctx: &'a Context,
     shared: &'a Shared,
     object: KubevirtMachine,
@@ -161,8 +165,8 @@ struct Pass<'a> {
     eviction: Option<Eviction>,
 }
 
-impl Pass<'_> {
-    /// The steps of a machine that shall be there.
+impl Reconciliation<'_> {
+    /// The steps of a machine that is wanted.
     async fn advance(&mut self, now: Timestamp) -> Result<Outcome, ApiError> {
         // First, and by what the instance says alone: a node of the management cluster waits for it.
         self.eviction = self.eviction(now).await?;
@@ -171,7 +175,7 @@ impl Pass<'_> {
             Ok(wanted) => wanted,
             Err(waiting) => return Ok(Outcome::NotYet(waiting)),
         };
-        self.object = apply::hold(api, &self.object).await?;
+        self.object = apply::ensure_finalizer(api, &self.object).await?;
         let applied = match apply::apply(api, &self.object, virtual_machine::build(&wanted), &self.observed).await {
             Ok(applied) => applied,
             Err(error) if self.observed.vm.is_none() && (error.status().is_some() || error.is_name_taken()) => {
@@ -182,7 +186,7 @@ impl Pass<'_> {
         let state = diagnosis::state(&self.object, &wanted, applied.vm.as_ref(), self.observed.vmi.as_ref());
         let mut registration = Registration::Waiting;
         if let State::Running { instance, .. } = &state {
-            self.object = apply::record(api, &self.object, instance).await?;
+            self.object = apply::set_provider_id(api, &self.object, instance).await?;
             registration = self.registration().await?;
         }
         Ok(Outcome::Made {
@@ -239,7 +243,7 @@ impl Pass<'_> {
                 evicted.map(Some)
             }
             (None, Ok(tenant)) => {
-                let settled = eviction::settle(api, &mut self.object, &tenant.api, &node);
+                let settled = eviction::uncordon(api, &mut self.object, &tenant.api, &node);
                 match tokio::time::timeout_at(tenant.visit.deadline(), settled).await {
                     // The Node stays cordoned until its tenant can be reached.
                     Ok(Err(error)) => {
@@ -257,7 +261,7 @@ impl Pass<'_> {
         outcome
     }
 
-    /// The steps of a machine that shall go; None when the object itself is gone. Neither Cluster
+    /// The steps of a machine that is deleted; None when the object itself is gone. Neither Cluster
     /// nor Machine is needed.
     async fn delete(&self) -> Result<Option<String>, ApiError> {
         let api = &self.ctx.api;
@@ -276,7 +280,7 @@ impl Pass<'_> {
     }
 
     /// Writes status and event, and says when to look again.
-    async fn finish(self, outcome: Outcome, now: Timestamp) -> Result<Action, Unfinished> {
+    async fn finish(self, outcome: Outcome, now: Timestamp) -> Result<Action, ReconcileError> {
         let Self {
             ctx,
             shared: _,
@@ -285,8 +289,8 @@ impl Pass<'_> {
             eviction,
         } = self;
         let status = |object: &KubevirtMachine| status::status(object, observed.vmi.as_ref(), &outcome, now);
-        let written = ctx.api.put_status(&object, status).await;
-        written.map_err(|error| Unfinished::from(&error))?;
+        let written = ctx.api.apply_status(&object, status).await;
+        written.map_err(|error| ReconcileError::from(&error))?;
         let key = ObjectRef::from_obj(&object).to_string();
         let about = reference(&object);
         if let Some(eviction) = &eviction {
@@ -302,10 +306,10 @@ impl Pass<'_> {
         if let Outcome::Failed(error) | Outcome::NotMade(error) = &outcome
             && !error.is_name_taken()
         {
-            return Err(Unfinished::from(error));
+            return Err(ReconcileError::from(error));
         }
         let after = next_look(&object, &observed, &outcome, eviction.is_some(), now);
-        Ok(again(after.map(|after| now + after), now, &key))
+        Ok(requeue_at(after.map(|after| now + after), now, &key))
     }
 }
 
@@ -342,7 +346,7 @@ fn next_look(
             state: State::Running { .. },
             registration: Registration::Waiting | Registration::Unknown(_),
             ..
-        } => Some(patience(observed.vmi.as_ref(), now)),
+        } => Some(poll_interval(observed.vmi.as_ref(), now)),
         // A Node that could not be uncordoned, because its tenant was not reached.
         _ if eviction::begun(object) => seconds(15),
         _ => None,
@@ -351,7 +355,7 @@ fn next_look(
 
 /// How long to wait before the tenant is asked for the Node again: 1 to 15 s, longer the longer
 /// the VM runs.
-fn patience(vmi: Option<&VirtualMachineInstance>, now: Timestamp) -> SignedDuration {
+fn poll_interval(vmi: Option<&VirtualMachineInstance>, now: Timestamp) -> SignedDuration {
     let since = vmi.and_then(|vmi| {
         let transitions = &vmi.status.as_ref()?.phase_transition_timestamps;
         let running = transitions.iter().find(|transition| transition.phase == "Running")?;

@@ -111,7 +111,7 @@ async fn register(tenant: &ApiClient, name: &str, provider_id: &str) -> Result<R
         Some(found) => Ok(Registration::Conflict { found }),
         None => {
             let patch = json!({"spec": {"providerID": provider_id}});
-            tenant.merge(&patch, &node).await?;
+            tenant.merge_patch(&patch, &node).await?;
             Ok(Registration::Done)
         }
     }

@@ -1,6 +1,6 @@
 //! Events: what people wait for, and what they have to mend.
 
-use crate::runtime::controller::{Context, Unfinished, again, reference};
+use crate::runtime::controller::{Context, ReconcileError, reference, requeue_at};
 use capn_api::{
     Condition, ConditionStatus, NestedControlPlane, Reason,
     condition::find,
@@ -9,22 +9,22 @@ use capn_api::{
 use capn_core::control_plane::{
     certificates::IssueReason,
     diagnosis::Cause,
-    error::{Again, Error},
+    error::{Error, Retry},
     status::Issued,
 };
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::{controller::Action, events::EventType, reflector::ObjectRef};
 use std::collections::BTreeMap;
 
-/// Tells what could not be done, and says when to look again: at this time if there is nothing.
+/// Tells what could not be done, and says when to look next_check: at this time if there is nothing.
 pub(super) async fn complain(
     ctx: &Context,
     ncp: &NestedControlPlane,
     errors: &[Error],
     mut at: Option<Timestamp>,
     now: Timestamp,
-) -> Result<Action, Unfinished> {
-    let mut unfinished = None;
+) -> Result<Action, ReconcileError> {
+    let mut failed = None;
     for error in errors {
         let policy = error.policy();
         if policy.warns {
@@ -32,15 +32,15 @@ pub(super) async fn complain(
                 .await;
         }
         let steadily = now + SignedDuration::from_secs(15);
-        match policy.again {
-            Again::Backoff => unfinished = unfinished.or(Some(Unfinished::from(error))),
-            Again::Steadily => at = Some(at.map_or(steadily, |at| at.min(steadily))),
-            Again::OnChange => {}
+        match policy.retry {
+            Retry::Backoff => failed = failed.or(Some(ReconcileError::from(error))),
+            Retry::Steadily => at = Some(at.map_or(steadily, |at| at.min(steadily))),
+            Retry::OnChange => {}
         }
     }
-    match unfinished {
-        Some(unfinished) => Err(unfinished),
-        None => Ok(again(at, now, &ObjectRef::from_obj(ncp).to_string())),
+    match failed {
+        Some(failed) => Err(failed),
+        None => Ok(requeue_at(at, now, &ObjectRef::from_obj(ncp).to_string())),
     }
 }
 

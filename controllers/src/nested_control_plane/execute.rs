@@ -47,7 +47,7 @@ impl Executor<'_> {
                 deleted.map(|()| Answer::Done)
             }
             Action::Patch(patch) => {
-                let patched = self.api.merge(&patch, self.ncp).await;
+                let patched = self.api.merge_patch(&patch, self.ncp).await;
                 patched.map(|ncp| Answer::ControlPlane(Box::new(ncp)))
             }
             Action::AcquireStartSlot => {

@@ -4,7 +4,7 @@ mod events;
 mod execute;
 mod observe;
 
-use crate::runtime::controller::{Context, Scope, Unfinished, again, reference};
+use crate::runtime::controller::{Context, ReconcileError, Scope, reference, requeue_at};
 use crate::tenant::Tenants;
 use capn_api::{NestedControlPlane, Reason, cluster_api::Cluster};
 use capn_core::{
@@ -47,7 +47,7 @@ use tokio::sync::watch;
 const NAME: &str = "capn-nested-control-plane";
 
 /// What this controller works with beside the shared context.
-struct Own {
+struct State {
     tenants: Tenants,
     start_limiter: StartLimiter,
     all: Store<NestedControlPlane>,
@@ -57,7 +57,7 @@ struct Own {
 pub async fn run(client: Client, scope: Scope, max_concurrent_starts: u32, shutdown: watch::Receiver<bool>) {
     let context = Arc::new(Context::new(client.clone(), NAME));
     let controller = crate::runtime::watch::controller::<NestedControlPlane>(&scope, &client);
-    let own = Arc::new(Own {
+    let state = Arc::new(State {
         tenants: Tenants::default(),
         start_limiter: StartLimiter::new(max_concurrent_starts),
         all: controller.store(),
@@ -69,7 +69,7 @@ pub async fn run(client: Client, scope: Scope, max_concurrent_starts: u32, shutd
         controller.store(),
         controller.store(),
     );
-    let waiting = own.clone();
+    let waiting = state.clone();
     let controller = controller
         .owns(scope.api::<PartialObjectMeta<Deployment>>(&client), owned.clone())
         .owns(scope.api::<PartialObjectMeta<StatefulSet>>(&client), owned.clone())
@@ -109,7 +109,7 @@ pub async fn run(client: Client, scope: Scope, max_concurrent_starts: u32, shutd
                 .collect::<Vec<_>>()
         });
     crate::runtime::controller::run(controller, context, shutdown, move |ncp, context| {
-        reconcile(ncp, context, own.clone())
+        reconcile(ncp, context, state.clone())
     })
     .await;
 }
@@ -132,11 +132,11 @@ fn find(
 }
 
 /// One pass over a NestedControlPlane.
-async fn reconcile(ncp: Arc<NestedControlPlane>, ctx: Arc<Context>, own: Arc<Own>) -> Result<Action, Unfinished> {
+async fn reconcile(ncp: Arc<NestedControlPlane>, ctx: Arc<Context>, state: Arc<State>) -> Result<Action, ReconcileError> {
     let now = Timestamp::now();
-    let mut pass = Pass {
+    let mut pass = Reconciliation {
         ctx: &ctx,
-        own: &own,
+        state: &state,
         owner: Owner::new(ncp.as_ref(), names::UID_LABEL),
         ncp: ncp.as_ref().clone(),
         observed: None,
@@ -178,9 +178,9 @@ async fn reconcile(ncp: Arc<NestedControlPlane>, ctx: Arc<Context>, own: Arc<Own
 }
 
 /// A pass and what it has found so far.
-struct Pass<'a> {
+struct Reconciliation<'a> {
     ctx: &'a Context,
-    own: &'a Own,
+    state: &'a State,
     /// The object, as the owner of what is written for it.
     owner: Owner,
     ncp: NestedControlPlane,
@@ -189,7 +189,7 @@ struct Pass<'a> {
     now: Timestamp,
 }
 
-impl Pass<'_> {
+impl Reconciliation<'_> {
     async fn observe(&self, names: &Names) -> Result<View, Error> {
         let dependents = self.ctx.api.dependents(&self.owner);
         let members = datastore::members(&self.ncp);
@@ -206,8 +206,8 @@ impl Pass<'_> {
             api: &self.ctx.api,
             dependents: self.ctx.api.dependents(&self.owner),
             ncp: &self.ncp,
-            workload_clusters: &self.own.tenants,
-            start_limiter: &self.own.start_limiter,
+            workload_clusters: &self.state.tenants,
+            start_limiter: &self.state.start_limiter,
             all,
             now: self.now,
         }
@@ -215,8 +215,8 @@ impl Pass<'_> {
 
     /// Brings a control plane that should be there on its way.
     async fn provision(&mut self, names: &Names, cluster: Cluster) -> Result<Outcome, Error> {
-        let all = self.own.all.state();
-        if self.own.start_limiter.still_waits(&self.ncp, &all, self.now) {
+        let all = self.state.all.state();
+        if self.state.start_limiter.still_waits(&self.ncp, &all, self.now) {
             return Ok(Outcome::WaitingForStartSlot);
         }
         let view = self.observed.insert(self.observe(names).await?).clone();
@@ -257,7 +257,7 @@ impl Pass<'_> {
                 self.ctx.event(&about, EventType::Normal, Reason::Orphaned, note).await;
             }
         }
-        self.own.tenants.forget(self.owner.uid());
+        self.state.tenants.forget(self.owner.uid());
         crate::runtime::controller::release(self.ctx, &self.ncp, capn_api::nested_control_plane::FINALIZER)
             .await
             .map_err(Error::Apply)?;
@@ -265,10 +265,10 @@ impl Pass<'_> {
     }
 
     /// Writes status and event, and says when to look again.
-    async fn finish(self, names: Option<&Names>, outcome: Outcome) -> Result<Action, Unfinished> {
+    async fn finish(self, names: Option<&Names>, outcome: Outcome) -> Result<Action, ReconcileError> {
         let Self {
             ctx,
-            own,
+            state,
             owner: _,
             ncp,
             observed,
@@ -276,16 +276,16 @@ impl Pass<'_> {
         } = self;
         let status = |ncp: &NestedControlPlane| status::status(ncp, names, observed.as_ref(), &outcome, now);
         // Before it is written, because that wakes those that wait for a start slot.
-        own.start_limiter.release_if_settled(&ncp, &status(&ncp));
-        let written = ctx.api.put_status(&ncp, status).await;
-        let status = written.map_err(|error| Unfinished::from(&error))?;
+        state.start_limiter.release_if_settled(&ncp, &status(&ncp));
+        let written = ctx.api.apply_status(&ncp, status).await;
+        let status = written.map_err(|error| ReconcileError::from(&error))?;
         let key = ObjectRef::from_obj(&ncp).to_string();
         let cause = observed.as_ref().and_then(diagnosis::diagnose);
         events::announce(ctx, &ncp, &status, cause.filter(|cause| cause.needs_user_action)).await;
         match &outcome {
             Outcome::Failed(error) => events::complain(ctx, &ncp, slice::from_ref(error), None, now).await,
             Outcome::Applied {
-                again: at,
+                next_check: at,
                 issued,
                 errors,
                 ..
@@ -294,9 +294,9 @@ impl Pass<'_> {
                 events::complain(ctx, &ncp, errors, Some(*at), now).await
             }
             // What is deleted may go without a word where nothing is watched.
-            Outcome::Deleting(_) => Ok(again(Some(now + SignedDuration::from_secs(10)), now, &key)),
-            Outcome::WaitingForStartSlot => Ok(again(Some(now + SignedDuration::from_secs(30)), now, &key)),
-            Outcome::NoCluster | Outcome::Paused(_) | Outcome::WaitingForAddress => Ok(again(None, now, &key)),
+            Outcome::Deleting(_) => Ok(requeue_at(Some(now + SignedDuration::from_secs(10)), now, &key)),
+            Outcome::WaitingForStartSlot => Ok(requeue_at(Some(now + SignedDuration::from_secs(30)), now, &key)),
+            Outcome::NoCluster | Outcome::Paused(_) | Outcome::WaitingForAddress => Ok(requeue_at(None, now, &key)),
         }
     }
 }

@@ -159,7 +159,7 @@ impl<K: Object> Found<K> {
     }
 }
 
-/// Ours are found by label. What a person brought may lack it, so what is not found so is asked for.
+/// Ours are found by label. What a user brought may lack it, so what is not found so is asked for.
 async fn secrets(dependents: Dependents<'_>, namespace: &str, names: &Names) -> Result<Secrets, ApiError> {
     let api = dependents.api();
     let found = api.list(Some(namespace), &names.owned_selector()).await?;

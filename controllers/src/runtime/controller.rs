@@ -30,7 +30,7 @@ use tracing::Instrument;
 pub const CONCURRENCY: u16 = 16;
 
 /// Nothing is looked at less often: what watches lose is found by then.
-const SLOWEST: Duration = Duration::from_secs(3600);
+const RESYNC_PERIOD: Duration = Duration::from_secs(3600);
 
 /// What a manager was told to look at.
 #[derive(Clone, Debug, Default)]
@@ -111,10 +111,10 @@ impl Context {
 }
 
 /// When to look at an object again although nothing has happened.
-pub fn again(at: Option<Timestamp>, now: Timestamp, object: &str) -> Action {
+pub fn requeue_at(at: Option<Timestamp>, now: Timestamp, object: &str) -> Action {
     let until = at.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
-    let slowest = jittered(SLOWEST, object);
-    Action::requeue(until.map_or(slowest, |until| until.clamp(Duration::from_secs(1), slowest)))
+    let resync = jittered(RESYNC_PERIOD, object);
+    Action::requeue(until.map_or(resync, |until| until.clamp(Duration::from_secs(1), resync)))
 }
 
 /// Up to a tenth more, different from object to object, so that many do not come at once.
@@ -133,7 +133,7 @@ pub async fn release<K: Object>(ctx: &Context, object: &K, finalizer: &str) -> R
     let left: Vec<_> = held.iter().filter(|held| *held != finalizer).collect();
     if left.len() < held.len() {
         let patch = serde_json::json!({"metadata": {"finalizers": left, "resourceVersion": object.resource_version()}});
-        match ctx.api.merge(&patch, object).await {
+        match ctx.api.merge_patch(&patch, object).await {
             Err(error) if !error.is_not_found() => return Err(error),
             _ => {}
         }
@@ -156,7 +156,7 @@ pub async fn run<K, R, F>(
 ) where
     K: Clone + Resource<DynamicType = ()> + serde::de::DeserializeOwned + Debug + Send + Sync + 'static,
     R: FnMut(Arc<K>, Arc<Context>) -> F + Send + 'static,
-    F: Future<Output = Result<Action, Unfinished>> + Send + 'static,
+    F: Future<Output = Result<Action, ReconcileError>> + Send + 'static,
 {
     let kind = K::kind(&());
     controller
@@ -216,17 +216,17 @@ fn watcher_backoff() -> impl kube::runtime::utils::Backoff + 'static {
 
 /// A pass that has to be tried again soon; the status says why.
 #[derive(Debug)]
-pub struct Unfinished(pub String);
+pub struct ReconcileError(pub String);
 
-impl Display for Unfinished {
+impl Display for ReconcileError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Unfinished {}
+impl std::error::Error for ReconcileError {}
 
-impl<E: Display> From<&E> for Unfinished {
+impl<E: Display> From<&E> for ReconcileError {
     fn from(error: &E) -> Self {
         Self(error.to_string())
     }

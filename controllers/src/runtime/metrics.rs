@@ -52,7 +52,7 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
 
 /// Counts a pass over an object.
 pub fn observe_pass(kind: &str, finished: bool, took: Duration) {
-    let result = if finished { "finished" } else { "unfinished" };
+    let result = if finished { "finished" } else { "failed" };
     let metrics = &*METRICS;
     metrics
         .passes

@@ -23,7 +23,7 @@ const MANAGER: &str = "capn-tenant";
 /// Field manager of what is a tenant's own after it was made.
 const SEEDER: &str = "capn-seed";
 /// After so long, objects are written again although nothing changed here.
-const LOOK_AGAIN: Duration = Duration::from_secs(3600);
+const RESYNC_PERIOD: Duration = Duration::from_secs(3600);
 /// ApiClient to one tenant at the same time.
 const PARALLEL: usize = 4;
 
@@ -53,7 +53,7 @@ impl Tenants {
         let content = objects.content();
         if known
             .written
-            .is_some_and(|(written, at)| written == content && at.elapsed() < LOOK_AGAIN)
+            .is_some_and(|(written, at)| written == content && at.elapsed() < RESYNC_PERIOD)
         {
             return Ok(Prepared::Whole);
         }

@@ -26,7 +26,7 @@ const MAX_SLOW: usize = 2;
 const SLOW: Duration = Duration::from_secs(5);
 /// How long those stay away for whom there is room soon, and at most.
 const SHORTLY: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+const MAX_WAIT: Duration = Duration::from_secs(30);
 /// A client that was not used for so long is forgotten.
 const MAX_IDLE: Duration = Duration::from_secs(2 * 3600);
 
@@ -139,7 +139,7 @@ impl<T: Clone> WorkloadClusters<T> {
         let mine = known.get_mut(key);
         let Some(permits) = permits else {
             let rounds = u32::try_from(ahead.unwrap_or_default() / MAX_SLOW).unwrap_or(u32::MAX);
-            let wait = SHORTLY.saturating_add(BUDGET.saturating_mul(rounds)).min(LONGEST_WAIT);
+            let wait = SHORTLY.saturating_add(BUDGET.saturating_mul(rounds)).min(MAX_WAIT);
             if let Some(mine) = mine {
                 let since = mine.waits.map_or(now, |waits| waits.since);
                 let until = now + wait + BUDGET;

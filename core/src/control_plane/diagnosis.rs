@@ -16,7 +16,7 @@ pub struct Cause {
     pub reason: Reason,
     /// A sentence for people.
     pub message: String,
-    /// Whether a person has to do something.
+    /// Whether a user has to do something.
     pub needs_user_action: bool,
 }
 
@@ -45,8 +45,8 @@ pub fn diagnose_etcd(observed: &View) -> Option<Cause> {
         .chain(refused_members(observed))
         .chain(pods);
     // A claim may wait for its pod: then what keeps the pod away is the cause.
-    let (person, other): (Vec<_>, Vec<_>) = causes.partition(|cause| cause.needs_user_action);
-    person.into_iter().chain(other).next()
+    let (user, other): (Vec<_>, Vec<_>) = causes.partition(|cause| cause.needs_user_action);
+    user.into_iter().chain(other).next()
 }
 
 /// Pods that the management cluster does not take: over a quota, a limit range, a webhook.

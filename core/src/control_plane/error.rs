@@ -1,4 +1,4 @@
-//! What can keep a pass from finishing, and what a person is told of it.
+//! What can keep a pass from finishing, and what a user is told of it.
 
 use super::{certificates::CertificateError, desired::ValidateError};
 use crate::{api_error::ApiError, workload_cluster::PrepareError};
@@ -26,7 +26,7 @@ pub enum Error {
 
 /// Whether a pass is tried again without anything having happened.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Again {
+pub enum Retry {
     /// Soon, and later and later.
     Backoff,
     /// Every 15 s: what keeps it from going on is not watched.
@@ -35,14 +35,14 @@ pub enum Again {
     OnChange,
 }
 
-/// What a person is told of an error.
+/// What a user is told of an error.
 pub struct ErrorPolicy {
     /// One word for programs.
     pub reason: Reason,
     /// Whether it is told by an Event, too.
     pub warns: bool,
     /// When it is tried again.
-    pub again: Again,
+    pub retry: Retry,
     /// The condition that is False for it; Available is so in any case.
     pub condition: &'static str,
 }
@@ -68,52 +68,52 @@ impl Error {
     /// What follows from it.
     pub fn policy(&self) -> ErrorPolicy {
         let available = condition::AVAILABLE;
-        let policy = |reason, warns, again, condition| ErrorPolicy {
+        let policy = |reason, warns, retry, condition| ErrorPolicy {
             reason,
             warns,
-            again,
+            retry,
             condition,
         };
         match self {
-            Self::Observe(_) => policy(Reason::ReadFailed, false, Again::Backoff, available),
+            Self::Observe(_) => policy(Reason::ReadFailed, false, Retry::Backoff, available),
             Self::Validate(ValidateError::ClaimTaken { .. }) => {
-                policy(Reason::NameTaken, true, Again::Steadily, available)
+                policy(Reason::NameTaken, true, Retry::Steadily, available)
             }
-            Self::DatastoreLost(_) => policy(Reason::DatastoreLost, true, Again::Steadily, available),
-            Self::EndpointLost(_) => policy(Reason::EndpointLost, true, Again::Steadily, available),
-            Self::Validate(_) => policy(Reason::Invalid, true, Again::OnChange, available),
+            Self::DatastoreLost(_) => policy(Reason::DatastoreLost, true, Retry::Steadily, available),
+            Self::EndpointLost(_) => policy(Reason::EndpointLost, true, Retry::Steadily, available),
+            Self::Validate(_) => policy(Reason::Invalid, true, Retry::OnChange, available),
             Self::Apply(error) | Self::Keys(CertificateError::Call(error)) if error.is_name_taken() => {
-                policy(Reason::NameTaken, true, Again::Steadily, available)
+                policy(Reason::NameTaken, true, Retry::Steadily, available)
             }
             Self::Keys(CertificateError::Foreign { .. }) => {
-                policy(Reason::NameTaken, true, Again::Steadily, condition::CERTIFICATES_VALID)
+                policy(Reason::NameTaken, true, Retry::Steadily, condition::CERTIFICATES_VALID)
             }
-            Self::Keys(CertificateError::Call(_)) => policy(Reason::WriteFailed, false, Again::Backoff, available),
+            Self::Keys(CertificateError::Call(_)) => policy(Reason::WriteFailed, false, Retry::Backoff, available),
             Self::Keys(CertificateError::Wrong { .. }) => policy(
                 Reason::SecretInvalid,
                 true,
-                Again::Backoff,
+                Retry::Backoff,
                 condition::CERTIFICATES_VALID,
             ),
             Self::Keys(CertificateError::Changed { .. } | CertificateError::Replaced { .. }) => policy(
                 Reason::AuthorityChanged,
                 true,
-                Again::Backoff,
+                Retry::Backoff,
                 condition::CERTIFICATES_VALID,
             ),
             Self::Keys(CertificateError::Lost { .. }) => policy(
                 Reason::SecretMissing,
                 true,
-                Again::Backoff,
+                Retry::Backoff,
                 condition::CERTIFICATES_VALID,
             ),
             Self::Keys(CertificateError::Issue(_)) => {
-                policy(Reason::IssueFailed, true, Again::Backoff, condition::CERTIFICATES_VALID)
+                policy(Reason::IssueFailed, true, Retry::Backoff, condition::CERTIFICATES_VALID)
             }
-            Self::Apply(error) if error.is_forbidden() => policy(Reason::WriteDenied, true, Again::Backoff, available),
-            Self::Apply(error) if error.is_invalid() => policy(Reason::WriteRefused, true, Again::Backoff, available),
-            Self::Apply(_) => policy(Reason::WriteFailed, false, Again::Backoff, available),
-            Self::Seed(_) => policy(Reason::WorkloadClusterNotPrepared, false, Again::Backoff, available),
+            Self::Apply(error) if error.is_forbidden() => policy(Reason::WriteDenied, true, Retry::Backoff, available),
+            Self::Apply(error) if error.is_invalid() => policy(Reason::WriteRefused, true, Retry::Backoff, available),
+            Self::Apply(_) => policy(Reason::WriteFailed, false, Retry::Backoff, available),
+            Self::Seed(_) => policy(Reason::WorkloadClusterNotPrepared, false, Retry::Backoff, available),
         }
     }
 }

@@ -46,7 +46,7 @@ pub const ETCD_HEALTH_PORT: i32 = 2381;
 pub const ETCD_MEMBERS: i32 = 3;
 
 /// Longest name of a Cluster: a StatefulSet's pods carry `<cluster>-etcd-<hash>` as a label.
-pub const LONGEST_CLUSTER_NAME: usize = 47;
+pub const MAX_CLUSTER_NAME_LENGTH: usize = 47;
 
 /// Names and labels of the objects of one control plane.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -1,5 +1,5 @@
 //! Step 5: status and conditions, from what was applied and observed, on every exit.
-//! Pure: `Calls::put_status` writes what changed.
+//! Pure: The client writes what changed.
 
 use super::certificates::{self, IssueReason};
 use super::datastore;
@@ -53,7 +53,7 @@ pub enum Outcome {
         /// Whether the endpoint is known.
         published: bool,
         /// When the next certificate or a wanted rollout is due.
-        again: Timestamp,
+        next_check: Timestamp,
         /// Whether the workload cluster holds what workers join by.
         seeded: bool,
         /// Certificates that were issued anew.

@@ -54,10 +54,10 @@ pub struct View {
 
 /// Time in which a claim finds a volume that was made by hand and whose class is no object, and in
 /// which a scheduler that fails to place a pod, because it does not know its claim yet, tries again.
-const SETTLING: SignedDuration = SignedDuration::from_secs(15);
+const GRACE_PERIOD: SignedDuration = SignedDuration::from_secs(15);
 
 /// Events are not watched.
-const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(15);
+const POLL_INTERVAL: SignedDuration = SignedDuration::from_secs(15);
 
 impl View {
     /// What others say of this object, which does not come further.
@@ -90,13 +90,13 @@ impl View {
             .into_iter()
             .chain(waiting.filter_map(settles))
             .chain(set.and_then(settles));
-        let again = (!stuck::stuck(self).is_empty()).then(|| self.now + ASK_AGAIN);
+        let again = (!stuck::stuck(self).is_empty()).then(|| self.now + POLL_INTERVAL);
         settles.filter(|at| *at > self.now).chain(again).min()
     }
 }
 
 fn settles(object: &impl ResourceExt) -> Option<Timestamp> {
-    Some(object.creation_timestamp()?.0 + SETTLING)
+    Some(object.creation_timestamp()?.0 + GRACE_PERIOD)
 }
 
 /// Secrets of a tenant by name: ours, and what has the names of ours.

@@ -25,7 +25,7 @@ const RESERVED_LABELS: [&str; 6] = [
     "kubevirt.io/install-strategy",
 ];
 
-/// A VM, as it shall be.
+/// A VM, as it is desired.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vm {
     /// Name of the VM and of the machine.

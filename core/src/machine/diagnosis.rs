@@ -21,7 +21,7 @@ pub enum State {
         /// Addresses that are its own.
         addresses: Vec<IpAddr>,
     },
-    /// It does not run; heals by itself or by a person, as the reason says.
+    /// It does not run; heals by itself or by a user, as the reason says.
     NotReady {
         /// One word for programs.
         reason: Reason,

@@ -7,7 +7,7 @@ use kube::CustomResource;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// kubevirt.io/v1 VirtualMachine. The spec is passed on as a person wrote it.
+/// kubevirt.io/v1 VirtualMachine. The spec is passed on as a user wrote it.
 #[derive(Clone, CustomResource, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[kube(
     group = "kubevirt.io",

@@ -11,7 +11,7 @@ use std::{
     marker::PhantomData,
 };
 
-/// Objects as they shall be.
+/// Objects as they are desired.
 #[derive(Clone, Copy, Debug)]
 pub struct Prepared;
 /// Objects as the API server answered.

@@ -1,4 +1,4 @@
-//! Certificate authorities: made here, or brought by a person.
+//! Certificate authorities: made here, or brought by a user.
 
 use super::{PemPair, PkiError, certificates, generate, issue, offset, read_key};
 use jiff::{SignedDuration, Timestamp};

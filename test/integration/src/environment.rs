@@ -249,7 +249,8 @@ fn cluster_api_crds() -> Vec<Value> {
 
 /// KubeVirt's kinds, with KubeVirt's schema.
 fn kubevirt_crds() -> Vec<Value> {
-    let list: Value = serde_json::from_str(include_str!("../../infrastructure/vm-runner/manifests/crds.json")).expect("JSON");
+    let list: Value =
+        serde_json::from_str(include_str!("../../infrastructure/vm-runner/manifests/crds.json")).expect("JSON");
     list["items"].as_array().expect("a list of CRDs").clone()
 }
 

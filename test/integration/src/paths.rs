@@ -30,12 +30,18 @@ fn existing(path: PathBuf, remedy: &str) -> PathBuf {
 
 pub(crate) fn kube_apiserver() -> PathBuf {
     let folder = format!("bin/kubernetes-{}/kube-apiserver", version("KUBERNETES_VERSION"));
-    existing(cache().join(folder), "run test/infrastructure/lab/binaries.sh, which builds it")
+    existing(
+        cache().join(folder),
+        "run test/infrastructure/lab/binaries.sh, which builds it",
+    )
 }
 
 pub(crate) fn etcd() -> PathBuf {
     let folder = format!("bin/etcd-{}/etcd", version("ETCD_VERSION"));
-    existing(cache().join(folder), "run test/infrastructure/lab/binaries.sh, which builds it")
+    existing(
+        cache().join(folder),
+        "run test/infrastructure/lab/binaries.sh, which builds it",
+    )
 }
 
 /// Folder that cargo builds into: that of the running test, `<target>/<profile>/deps/<test>`.

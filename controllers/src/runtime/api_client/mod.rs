@@ -181,7 +181,7 @@ impl ApiClient {
     }
 
     /// Merges fields into an object that is there.
-    pub async fn merge<K: Object>(&self, patch: &serde_json::Value, live: &K) -> Result<K, ApiError> {
+    pub async fn merge_patch<K: Object>(&self, patch: &serde_json::Value, live: &K) -> Result<K, ApiError> {
         let (namespace, name) = (live.namespace(), live.name_any());
         let params = PatchParams {
             field_manager: Some(self.manager.to_owned()),

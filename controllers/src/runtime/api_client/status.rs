@@ -15,7 +15,7 @@ impl ApiClient {
     /// Applies the whole status of an object where it differs from what it has, and returns it; fine
     /// when the object is gone. What follows from an old status must not replace a newer one: when
     /// somebody wrote to the object since `live` was read, it is read again and `status` asked again.
-    pub async fn put_status<K>(&self, live: &K, status: impl Fn(&K) -> K::Status) -> Result<K::Status, ApiError>
+    pub async fn apply_status<K>(&self, live: &K, status: impl Fn(&K) -> K::Status) -> Result<K::Status, ApiError>
     where
         K: Object + HasStatus,
         K::Status: PartialEq + Serialize,

@@ -87,7 +87,7 @@ fn an_address_that_workers_hold_is_lost_only_when_the_service_had_it() {
             &moved,
             Some("10.100.0.99 instead of 10.100.0.10"),
         ),
-        // A person's own endpoint.
+        // A user's own endpoint.
         (&cluster_ip, at("192.0.2.7", 6443), &moved, None),
         (&cluster_ip, at("api.example.com", 6443), &moved, None),
         (&node_port, at("192.0.2.1", 30443), &before, None),

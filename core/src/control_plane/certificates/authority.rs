@@ -1,6 +1,6 @@
 //! The authorities of a control plane as a table, and which pair of each is used. Pure.
 //!
-//! Each has a Secret of Cluster API's format, where a person may bring one, and a copy, which pods
+//! Each has a Secret of Cluster API's format, where a user may bring one, and a copy, which pods
 //! mount. Once the control plane has run, the copy keeps it alive: what becomes of the first is told.
 
 use super::data::{bytes, pair};
@@ -140,7 +140,7 @@ pub fn identity(pair: &PemPair) -> Result<String, PkiError> {
     Ok(checksum([pki::public_key(&pair.key)?.as_slice()]))
 }
 
-/// What was found where a person may bring an authority.
+/// What was found where a user may bring an authority.
 #[derive(Debug)]
 pub enum Origin {
     /// There is no Secret of its name.

@@ -1,6 +1,6 @@
 //! What is wrong with a NestedControlPlane or its Cluster.
 
-use crate::control_plane::names::{LONGEST_CLUSTER_NAME, UID_LABEL};
+use crate::control_plane::names::{MAX_CLUSTER_NAME_LENGTH, UID_LABEL};
 use crate::control_plane::versions;
 use crate::host::HostError;
 use ipnet::IpNet;
@@ -27,7 +27,7 @@ pub enum ValidateError {
     #[error("spec.version cannot go from {from} to {to} in one step: set v1.{next} first", next = .next)]
     SkippedMinor { from: String, to: String, next: u64 },
     #[error(
-        "the name of Cluster {0:?} is too long for its control plane: at most {LONGEST_CLUSTER_NAME} characters, create the Cluster under a shorter name"
+        "the name of Cluster {0:?} is too long for its control plane: at most {MAX_CLUSTER_NAME_LENGTH} characters, create the Cluster under a shorter name"
     )]
     LongName(String),
     #[error(

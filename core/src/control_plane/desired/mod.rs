@@ -10,7 +10,7 @@ pub use network::{Network, validate_endpoint};
 
 use super::addresses::Given;
 use super::datastore::{self, Bootstrap};
-use super::names::{LONGEST_CLUSTER_NAME, Names, ROLLOUT_ANNOTATION};
+use super::names::{MAX_CLUSTER_NAME_LENGTH, Names, ROLLOUT_ANNOTATION};
 use super::objects;
 use super::versions;
 use super::view::View;
@@ -35,7 +35,7 @@ use std::{
     net::IpAddr,
 };
 
-/// A tenant, as it shall be.
+/// A control plane, as it is desired.
 #[derive(Clone, Debug)]
 pub struct Tenant {
     /// Namespace of the control plane.
@@ -86,19 +86,19 @@ pub struct Tenant {
 pub struct Endpoint {
     /// Type of the Service.
     pub type_: EndpointType,
-    /// Host that a person chose.
+    /// Host that a user chose.
     pub host: Option<Host>,
     /// Port of the Service.
     pub service_port: i32,
-    /// Node port that a person chose.
+    /// Node port that a user chose.
     pub node_port: Option<i32>,
     /// Annotations of the Service.
     pub annotations: BTreeMap<String, String>,
     /// Class of the load balancer.
     pub load_balancer_class: Option<String>,
-    /// Where pods and nodes of the tenant reach the API server, if a person said so.
+    /// Where pods and nodes of the tenant reach the API server, if a user said so.
     pub advertise_address: Option<IpAddr>,
-    /// What workers hold already, or a person's own endpoint: it wins over everything.
+    /// What workers hold already, or a user's own endpoint: it wins over everything.
     pub fixed: Option<ApiEndpoint>,
     /// What Services that have to be made anew had before.
     pub given: Given,
@@ -123,7 +123,7 @@ pub struct Etcd {
     pub part: Part,
 }
 
-/// A component: its image and what a person wants of its container.
+/// A component: its image and what a user wants of its container.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Part {
     /// Image of the container.
@@ -136,7 +136,7 @@ pub struct Part {
     pub volumes: Vec<ExtraVolume>,
 }
 
-/// Images of the add-ons that shall be installed.
+/// Images of the add-ons to install.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Addons {
     /// Image of CoreDNS.
@@ -160,7 +160,7 @@ pub struct Certificates {
 pub fn validate(ncp: &NestedControlPlane, cluster: &Cluster) -> Result<Tenant, ValidateError> {
     let spec = &ncp.spec;
     let cluster_name = cluster.name_any();
-    if cluster_name.len() > LONGEST_CLUSTER_NAME {
+    if cluster_name.len() > MAX_CLUSTER_NAME_LENGTH {
         return Err(ValidateError::LongName(cluster_name));
     }
     if !names_services(&cluster_name) {
@@ -377,12 +377,12 @@ fn same_source(one: &ExtraVolume, other: &ExtraVolume) -> bool {
 
 fn endpoint(ncp: &NestedControlPlane, cluster: &Cluster) -> Result<Endpoint, ValidateError> {
     let given = ncp.spec.endpoint.clone().unwrap_or_default();
-    let persons = cluster
+    let users = cluster
         .spec
         .control_plane_endpoint
         .as_ref()
         .and_then(|endpoint| endpoint.complete());
-    let fixed = persons.or_else(|| ncp.spec.control_plane_endpoint.clone().filter(ApiEndpoint::is_valid));
+    let fixed = users.or_else(|| ncp.spec.control_plane_endpoint.clone().filter(ApiEndpoint::is_valid));
     let asked = given
         .port
         .or(cluster.spec.cluster_network.api_server_port)

@@ -1,4 +1,4 @@
-//! Step 3: every object that a tenant shall have, in the management cluster and inside the tenant.
+//! Step 3: every object that a tenant is to have, in the management cluster and inside the tenant.
 //! Pure: no client, no clock, no keys.
 
 mod api_server;

@@ -24,7 +24,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 const USER: i64 = 65532;
 
 /// A container that satisfies Pod Security `restricted`. It requests this much CPU and memory, unless
-/// a person says otherwise: twenty tenants fit on two cores.
+/// a user says otherwise: twenty tenants fit on two cores.
 pub(super) fn container(name: &str, part: &Part, args: Args, (cpu, memory): (&str, &str)) -> Container {
     let resources = part.resources.clone().unwrap_or_else(|| ResourceRequirements {
         requests: Some(BTreeMap::from([
@@ -69,7 +69,7 @@ fn processors(resources: &ResourceRequirements) -> Option<EnvVar> {
     })
 }
 
-/// What a person left open of a securityContext, set as `restricted` wants it.
+/// What a user left open of a securityContext, set as `restricted` wants it.
 pub(super) fn restricted(given: Option<SecurityContext>) -> SecurityContext {
     let given = given.unwrap_or_default();
     let mut capabilities = given.capabilities.unwrap_or_default();
@@ -91,7 +91,7 @@ pub(super) fn net_bind_service() -> Capabilities {
     }
 }
 
-/// Flags in the order in which they were set; a person's replace those of the same name, and those that
+/// Flags in the order in which they were set; a user's replace those of the same name, and those that
 /// a program does not take beside them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Args(Vec<Arg>);
@@ -100,7 +100,7 @@ pub(super) struct Args(Vec<Arg>);
 struct Arg {
     name: String,
     value: String,
-    /// Flags of a person's that this one steps aside for.
+    /// Flags of a user's that this one steps aside for.
     yields_to: &'static [&'static str],
 }
 
@@ -109,7 +109,7 @@ impl Args {
         self.with_unless(name, value, &[])
     }
 
-    /// A flag that steps aside when a person sets one of these, as kubeadm's does.
+    /// A flag that steps aside when a user sets one of these, as kubeadm's does.
     pub(super) fn with_unless(
         mut self,
         name: &str,
@@ -266,7 +266,7 @@ fn extra_mount(volume: &ExtraVolume) -> VolumeMount {
     }
 }
 
-/// The volumes of a component that a person asked for; one that several components name is one.
+/// The volumes of a component that a user asked for; one that several components name is one.
 pub(super) fn extra_volumes<'a>(parts: impl IntoIterator<Item = &'a Part>) -> Vec<Volume> {
     let mut volumes: Vec<Volume> = Vec::new();
     for volume in parts.into_iter().flat_map(|part| &part.volumes) {

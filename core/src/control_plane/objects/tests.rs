@@ -3,7 +3,7 @@
 use crate::control_plane::tests::built;
 use serde_json::{Value, json};
 
-/// Flags of a program with these of a person's.
+/// Flags of a program with these of a user's.
 fn flags(component: &str, extra: &[(&str, &str)]) -> Vec<String> {
     let extra: Vec<_> = extra
         .iter()

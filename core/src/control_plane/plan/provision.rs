@@ -474,7 +474,7 @@ impl Pass {
         let outcome = Box::new(Outcome::Applied {
             api_server,
             published,
-            again: times.into_iter().flatten().fold(renewal, Timestamp::min),
+            next_check: times.into_iter().flatten().fold(renewal, Timestamp::min),
             seeded: prepared == Some(Prepared::Whole),
             issued,
             errors,

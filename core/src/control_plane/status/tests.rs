@@ -69,7 +69,7 @@ fn applied(api_server: Deployment, errors: Vec<Error>) -> Outcome {
     Outcome::Applied {
         api_server: Some(Box::new(api_server)),
         published: true,
-        again: Timestamp::MAX,
+        next_check: Timestamp::MAX,
         seeded: true,
         issued: Vec::new(),
         errors,
