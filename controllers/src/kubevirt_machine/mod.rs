@@ -1,7 +1,6 @@
 //! KubevirtMachine: one KubeVirt VM. `reconcile` reads as the list of steps.
 
-mod apply;
-mod eviction;
+mod execute;
 mod node;
 mod observe;
 
@@ -10,25 +9,23 @@ pub use capn_core::machine::view::VmNamespaces;
 use crate::runtime::api_client::ApiError;
 use crate::runtime::controller::{Context, ReconcileError, Scope, reference, requeue_at};
 use capn_api::{
-    KubevirtMachine, Reason,
+    KubevirtMachine,
     cluster_api::{CLUSTER_NAME_LABEL, Cluster, Machine},
     kubevirt_machine::FINALIZER,
 };
 use capn_core::{
     cluster_api::paused,
     machine::{
-        desired,
-        diagnosis::{self, State},
         kubevirt::{VirtualMachine, VirtualMachineInstance},
         names,
-        status::{self, Outcome, Registration},
+        plan::{self, Deletion, Eviction, Failure, Next, Provision},
+        status::{self, Outcome},
         view::View,
-        virtual_machine,
     },
 };
-use eviction::{Drain, Eviction};
+use execute::Executor;
 use futures::{Stream, StreamExt};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::{
     Api, Client, Resource, ResourceExt,
     core::PartialObjectMeta,
@@ -129,178 +126,98 @@ async fn reconcile(
     shared: Arc<Shared>,
 ) -> Result<Action, ReconcileError> {
     let now = Timestamp::now();
-    let mut pass = Reconciliation {
-        ctx: &ctx,
-        shared: &shared,
-        object: object.as_ref().clone(),
-        observed: View::default(),
-        eviction: None,
-    };
-    let outcome = match observe::observe(&ctx.api, &object, &shared.vm_namespaces).await {
-        Err(error) => Outcome::Failed(error),
-        Ok(observed) => {
-            pass.observed = observed;
-            if let Some(why) = paused(object.as_ref(), pass.observed.cluster.as_ref()) {
-                Outcome::Paused(why)
-            } else if object.metadata.deletion_timestamp.is_some() {
-                match pass.delete().await {
-                    Ok(Some(waiting)) => Outcome::Deleting(waiting),
-                    Ok(None) => return Ok(Action::await_change()),
-                    Err(error) => Outcome::Failed(error),
-                }
-            } else {
-                pass.advance(now).await.unwrap_or_else(Outcome::Failed)
-            }
+    let object = object.as_ref().clone();
+    let view = match observe::observe(&ctx.api, &object, &shared.vm_namespaces).await {
+        Ok(view) => view,
+        Err(error) => {
+            let report = Report::of(object, None, Outcome::Failed(error));
+            return report.publish(&ctx, now).await;
         }
     };
-    pass.finish(outcome, now).await
+    let vmi = view.vmi.clone();
+    let (cluster, cluster_name) = (view.cluster.clone(), view.cluster_name.clone());
+    let mut executor = Executor::new(&ctx.api, &shared.nodes, cluster, cluster_name);
+    let report = if let Some(why) = paused(&object, view.cluster.as_ref()) {
+        Report::of(object, vmi, Outcome::Paused(why))
+    } else if object.metadata.deletion_timestamp.is_some() {
+        match delete(&ctx, &mut executor, &object, &view).await {
+            Ok(Some(waiting)) => Report::of(object, vmi, Outcome::Deleting(waiting)),
+            Ok(None) => return Ok(Action::await_change()),
+            Err(error) => Report::of(object, vmi, Outcome::Failed(error)),
+        }
+    } else {
+        let mut pass = Provision::new(object, view, now);
+        let outcome = loop {
+            match pass.next() {
+                Next::Do(action) => {
+                    let reply = executor.execute(pass.object(), &action).await;
+                    pass.absorb(&action, reply);
+                }
+                Next::Done(outcome) => break outcome,
+            }
+        };
+        Report {
+            eviction: pass.eviction(),
+            ..Report::of(pass.object().clone(), vmi, outcome)
+        }
+    };
+    executor.leave();
+    report.publish(&ctx, now).await
 }
 
-/// A pass and what it has found so far.
-struct Reconciliation<'a> {
-    ctx: &'a Context,
-    shared: &'a Shared,
+/// Deletes what belongs to a machine; returns what is waited for, or None when the object itself is gone.
+async fn delete(
+    ctx: &Context,
+    executor: &mut Executor<'_>,
+    object: &KubevirtMachine,
+    view: &View,
+) -> Result<Option<String>, ApiError> {
+    let Deletion { actions, waiting } = plan::delete(object, view);
+    for action in actions {
+        if let Err(Failure::Management(error)) = executor.execute(object, &action).await {
+            return Err(error);
+        }
+    }
+    if waiting.is_none() {
+        crate::runtime::controller::release(ctx, object, FINALIZER).await?;
+    }
+    Ok(waiting)
+}
+
+/// What came of a pass.
+struct Report {
     object: KubevirtMachine,
-    observed: View,
+    vmi: Option<VirtualMachineInstance>,
+    outcome: Outcome,
     eviction: Option<Eviction>,
 }
 
-impl Reconciliation<'_> {
-    /// The steps of a machine that is wanted.
-    async fn advance(&mut self, now: Timestamp) -> Result<Outcome, ApiError> {
-        // First, and by what the instance says alone: a node of the management cluster waits for it.
-        self.eviction = self.eviction(now).await?;
-        let api = &self.ctx.api;
-        let wanted = match desired::validate(&self.object, &self.observed) {
-            Ok(wanted) => wanted,
-            Err(waiting) => return Ok(Outcome::NotYet(waiting)),
-        };
-        self.object = apply::ensure_finalizer(api, &self.object).await?;
-        let applied = match apply::apply(api, &self.object, virtual_machine::build(&wanted), &self.observed).await {
-            Ok(applied) => applied,
-            Err(error) if self.observed.vm.is_none() && (error.status().is_some() || error.is_name_taken()) => {
-                return Ok(Outcome::NotMade(error));
-            }
-            Err(error) => return Err(error),
-        };
-        let state = diagnosis::state(&self.object, &wanted, applied.vm.as_ref(), self.observed.vmi.as_ref());
-        let mut registration = Registration::Waiting;
-        if let State::Running { instance, .. } = &state {
-            self.object = apply::set_provider_id(api, &self.object, instance).await?;
-            registration = self.registration().await?;
-        }
-        Ok(Outcome::Made {
-            state,
-            registration,
-            check: wanted.check,
-        })
-    }
-
-    /// The Node that Cluster API's core has matched with the machine.
-    fn matched(&self) -> Option<&str> {
-        let status = self.observed.machine.as_ref()?.status.as_ref()?;
-        Some(&status.node_ref.as_ref()?.name)
-    }
-
-    /// Whether the Node is there. Cluster API's core says so once it has matched it; until then
-    /// the tenant is asked.
-    async fn registration(&self) -> Result<Registration, ApiError> {
-        if self.matched().is_some() {
-            return Ok(Registration::Done);
-        }
-        let Some(cluster) = &self.observed.cluster else {
-            return Ok(Registration::Waiting);
-        };
-        let name = self.object.name_any();
-        let id = self.object.spec.provider_id.clone().unwrap_or_default();
-        let nodes = &self.shared.nodes;
-        nodes.register(&self.ctx.api, cluster, &name, &id).await
-    }
-
-    /// Goes on with an eviction from a node of the management cluster, or ends it.
-    async fn eviction(&mut self, now: Timestamp) -> Result<Option<Eviction>, ApiError> {
-        let api = &self.ctx.api;
-        let vmi = self.observed.vmi.clone();
-        let runs = vmi.as_ref().is_some_and(diagnosis::running);
-        let asked = vmi.as_ref().and_then(eviction::asked);
-        let back = runs && asked.is_none() && eviction::begun(&self.object);
-        if asked.is_none() && !back {
-            return Ok(None);
-        }
-        let node = self.matched().map_or_else(|| self.object.name_any(), str::to_owned);
-        // What does not run has nothing to be drained.
-        let tenant = match &self.observed.cluster {
-            _ if !runs => Err("nothing runs".to_owned()),
-            Some(cluster) => self.shared.nodes.visit(api, cluster).await?,
-            None => Err("the Cluster is gone".to_owned()),
-        };
-        let outcome = match (asked, &tenant) {
-            (Some(asked), tenant) => {
-                let tenant = tenant.as_ref().map(|tenant| (tenant.api.clone(), &tenant.visit));
-                let tenant = tenant.map_err(Clone::clone);
-                let drain = runs.then_some(Drain { tenant, node: &node });
-                let evicted = eviction::evict(api, &mut self.object, asked, drain, now).await;
-                evicted.map(Some)
-            }
-            (None, Ok(tenant)) => {
-                let settled = eviction::uncordon(api, &mut self.object, &tenant.api, &node);
-                match tokio::time::timeout_at(tenant.visit.deadline(), settled).await {
-                    // The Node stays cordoned until its tenant can be reached.
-                    Ok(Err(error)) => {
-                        tracing::info!(%error, node, "not uncordoned yet");
-                        Ok(None)
-                    }
-                    _ => Ok(None),
-                }
-            }
-            (None, Err(_)) => Ok(None),
-        };
-        if let Ok(tenant) = tenant {
-            self.shared.nodes.leave(tenant);
-        }
-        outcome
-    }
-
-    /// The steps of a machine that is deleted; None when the object itself is gone. Neither Cluster
-    /// nor Machine is needed.
-    async fn delete(&self) -> Result<Option<String>, ApiError> {
-        let api = &self.ctx.api;
-        if let Some(reference) = &self.object.spec.infra_cluster_secret_ref {
-            return Ok(Some(format!(
-                "the VM runs in the cluster of Secret {}, which this release cannot reach: delete VirtualMachine {} there, then remove the finalizer {FINALIZER} from this object",
-                reference.name.as_deref().unwrap_or_default(),
-                self.object.name_any()
-            )));
-        }
-        if let Some(waiting) = apply::delete(api, &self.object, &self.observed).await? {
-            return Ok(Some(waiting));
-        }
-        crate::runtime::controller::release(self.ctx, &self.object, FINALIZER).await?;
-        Ok(None)
-    }
-
-    /// Writes status and event, and says when to look again.
-    async fn finish(self, outcome: Outcome, now: Timestamp) -> Result<Action, ReconcileError> {
-        let Self {
-            ctx,
-            shared: _,
+impl Report {
+    fn of(object: KubevirtMachine, vmi: Option<VirtualMachineInstance>, outcome: Outcome) -> Self {
+        Self {
             object,
-            observed,
+            vmi,
+            outcome,
+            eviction: None,
+        }
+    }
+
+    /// Writes status and events, and says when to look again.
+    async fn publish(self, ctx: &Context, now: Timestamp) -> Result<Action, ReconcileError> {
+        let Self {
+            object,
+            vmi,
+            outcome,
             eviction,
         } = self;
-        let status = |object: &KubevirtMachine| status::status(object, observed.vmi.as_ref(), &outcome, now);
+        let status = |object: &KubevirtMachine| status::status(object, vmi.as_ref(), &outcome, now);
         let written = ctx.api.apply_status(&object, status).await;
         written.map_err(|error| ReconcileError::from(&error))?;
-        let key = ObjectRef::from_obj(&object).to_string();
         let about = reference(&object);
-        if let Some(eviction) = &eviction {
-            let (reason, message) = match eviction {
-                Eviction::Draining(message) => (Reason::Draining, message),
-                Eviction::InstanceDeleted(message) => (Reason::Evicted, message),
-            };
+        if let Some((reason, message)) = eviction.as_ref().map(Eviction::event) {
             ctx.event(&about, EventType::Normal, reason, message).await;
         }
-        if let Some((reason, message)) = warning(&outcome) {
+        if let Some((reason, message)) = plan::warning(&outcome) {
             ctx.event(&about, EventType::Warning, reason, &message).await;
         }
         if let Outcome::Failed(error) | Outcome::NotMade(error) = &outcome
@@ -308,59 +225,8 @@ impl Reconciliation<'_> {
         {
             return Err(ReconcileError::from(error));
         }
-        let after = next_look(&object, &observed, &outcome, eviction.is_some(), now);
+        let after = plan::next_check(&object, vmi.as_ref(), &outcome, eviction.is_some(), now);
+        let key = ObjectRef::from_obj(&object).to_string();
         Ok(requeue_at(after.map(|after| now + after), now, &key))
     }
-}
-
-/// What a user has to do something about.
-fn warning(outcome: &Outcome) -> Option<(Reason, String)> {
-    match outcome {
-        Outcome::NotMade(error) => Some((status::not_made(error), error.to_string())),
-        Outcome::NotYet(waiting) if waiting.needs_user_action() => Some((waiting.reason(), waiting.to_string())),
-        Outcome::Made {
-            state: State::NotReady { reason, message } | State::Lost { reason, message },
-            ..
-        } if reason.needs_user_action() => Some((*reason, message.clone())),
-        _ => None,
-    }
-}
-
-/// In what time to look again although nothing that is watched has changed.
-fn next_look(
-    object: &KubevirtMachine,
-    observed: &View,
-    outcome: &Outcome,
-    evicting: bool,
-    now: Timestamp,
-) -> Option<SignedDuration> {
-    let seconds = |count| Some(SignedDuration::from_secs(count));
-    match outcome {
-        // The tenant's pods are not watched.
-        _ if evicting => seconds(3),
-        Outcome::NotYet(waiting) if waiting.needs_user_action() => seconds(15),
-        // Only a name that is taken gets here.
-        Outcome::NotMade(_) => seconds(15),
-        Outcome::Deleting(_) => seconds(10),
-        Outcome::Made {
-            state: State::Running { .. },
-            registration: Registration::Waiting | Registration::Unknown(_),
-            ..
-        } => Some(poll_interval(observed.vmi.as_ref(), now)),
-        // A Node that could not be uncordoned, because its tenant was not reached.
-        _ if eviction::begun(object) => seconds(15),
-        _ => None,
-    }
-}
-
-/// How long to wait before the tenant is asked for the Node again: 1 to 15 s, longer the longer
-/// the VM runs.
-fn poll_interval(vmi: Option<&VirtualMachineInstance>, now: Timestamp) -> SignedDuration {
-    let since = vmi.and_then(|vmi| {
-        let transitions = &vmi.status.as_ref()?.phase_transition_timestamps;
-        let running = transitions.iter().find(|transition| transition.phase == "Running")?;
-        running.phase_transition_timestamp.as_ref().map(|at| at.0)
-    });
-    let running = since.map_or(SignedDuration::ZERO, |since| now.duration_since(since));
-    (running / 8).clamp(SignedDuration::from_secs(1), SignedDuration::from_secs(15))
 }

@@ -132,7 +132,11 @@ fn find(
 }
 
 /// One pass over a NestedControlPlane.
-async fn reconcile(ncp: Arc<NestedControlPlane>, ctx: Arc<Context>, state: Arc<State>) -> Result<Action, ReconcileError> {
+async fn reconcile(
+    ncp: Arc<NestedControlPlane>,
+    ctx: Arc<Context>,
+    state: Arc<State>,
+) -> Result<Action, ReconcileError> {
     let now = Timestamp::now();
     let mut pass = Reconciliation {
         ctx: &ctx,

@@ -4,6 +4,7 @@ pub mod desired;
 pub mod diagnosis;
 pub mod kubevirt;
 pub mod names;
+pub mod plan;
 pub mod status;
 pub mod view;
 pub mod virtual_machine;

@@ -14,7 +14,7 @@ use capn_api::{KubevirtMachine, Reason};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-fn object(template: Value) -> KubevirtMachine {
+pub(super) fn object(template: Value) -> KubevirtMachine {
     serde_json::from_value(json!({
         "apiVersion": "infrastructure.cluster.x-k8s.io/v1alpha1",
         "kind": "KubevirtMachine",
@@ -27,7 +27,7 @@ fn object(template: Value) -> KubevirtMachine {
     .unwrap()
 }
 
-fn template() -> Value {
+pub(super) fn template() -> Value {
     json!({
         "metadata": {"labels": {"team": "a"}, "annotations": {"note": "b"}},
         "spec": {
@@ -47,7 +47,7 @@ fn persistent() -> Value {
     template
 }
 
-fn observed() -> View {
+pub(super) fn observed() -> View {
     View {
         machine: serde_json::from_value(json!({
             "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Machine",

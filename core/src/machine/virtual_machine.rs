@@ -6,31 +6,19 @@ use super::names::{CLOUD_INIT_VOLUME, MACHINE_UID_LABEL, ROLE_LABEL, machine_lab
 use capn_api::cluster_api::{CLUSTER_NAME_LABEL, SECRET_TYPE};
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde_json::{Map, Value, json};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    marker::PhantomData,
-};
-
-/// Objects as they are desired.
-#[derive(Clone, Copy, Debug)]
-pub struct Prepared;
-/// Objects as the API server answered.
-#[derive(Clone, Copy, Debug)]
-pub struct Applied;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a machine is made of.
 #[derive(Clone)]
-pub struct Objects<Stage> {
+pub struct Objects {
     /// None when the bootstrap data is gone: what was made of it stays.
     pub user_data: Option<Secret>,
     /// The VirtualMachine.
-    pub vm: Option<VirtualMachine>,
-    /// Whether they were applied.
-    pub stage: PhantomData<Stage>,
+    pub vm: VirtualMachine,
 }
 
 /// What its Secrets hold is told nowhere.
-impl<Stage> std::fmt::Debug for Objects<Stage> {
+impl std::fmt::Debug for Objects {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Objects").finish_non_exhaustive()
     }
@@ -38,11 +26,10 @@ impl<Stage> std::fmt::Debug for Objects<Stage> {
 
 /// Builds them. Neither carries an ownerReference, which `clusterctl move` would follow to the
 /// deletion of a running VM.
-pub fn build(vm: &Vm) -> Objects<Prepared> {
+pub fn build(vm: &Vm) -> Objects {
     Objects {
         user_data: user_data(vm),
-        vm: Some(virtual_machine(vm)),
-        stage: PhantomData,
+        vm: virtual_machine(vm),
     }
 }
 
