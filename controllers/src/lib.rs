@@ -7,5 +7,4 @@ pub mod kubevirt_machine;
 pub mod nested_control_plane;
 pub mod rbac;
 pub mod runtime;
-pub mod tenant;
 pub(crate) mod workload_cluster;

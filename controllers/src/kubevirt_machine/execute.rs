@@ -1,7 +1,7 @@
 //! Carries out what was planned, and decides nothing.
 
-use super::node::{Nodes, Visited};
 use crate::runtime::api_client::{ApiClient, ApiError};
+use crate::workload_cluster::{Nodes, Visited};
 use capn_api::{KubevirtMachine, cluster_api::Cluster};
 use capn_core::{
     machine::{

@@ -1,13 +1,13 @@
 //! KubevirtMachine: one KubeVirt VM. `reconcile` reads as the list of steps.
 
 mod execute;
-mod node;
 mod observe;
 
 pub use capn_core::machine::view::VmNamespaces;
 
 use crate::runtime::api_client::ApiError;
 use crate::runtime::controller::{Context, ReconcileError, Scope, reference, requeue_at};
+use crate::workload_cluster::Nodes;
 use capn_api::{
     KubevirtMachine,
     cluster_api::{CLUSTER_NAME_LABEL, Cluster, Machine},
@@ -37,7 +37,6 @@ use kube::{
         watcher::{self, watcher},
     },
 };
-use node::Nodes;
 use std::{fmt::Debug, sync::Arc};
 use tokio::sync::watch;
 

@@ -1,8 +1,7 @@
 //! Carries out what was planned, and decides nothing.
 
 use crate::runtime::api_client::{ApiClient, ApiError, Dependents};
-use crate::tenant::Tenants;
-use crate::workload_cluster::Access;
+use crate::workload_cluster::{Access, Writer};
 use capn_api::NestedControlPlane;
 use capn_core::{
     control_plane::{
@@ -21,7 +20,7 @@ pub(super) struct Executor<'a> {
     pub(super) api: &'a ApiClient,
     pub(super) dependents: Dependents<'a>,
     pub(super) ncp: &'a NestedControlPlane,
-    pub(super) workload_clusters: &'a Tenants,
+    pub(super) workload_clusters: &'a Writer,
     pub(super) start_limiter: &'a StartLimiter,
     /// All control planes that are known.
     pub(super) all: &'a [Arc<NestedControlPlane>],

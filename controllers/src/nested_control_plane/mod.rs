@@ -5,7 +5,7 @@ mod execute;
 mod observe;
 
 use crate::runtime::controller::{Context, ReconcileError, Scope, reference, requeue_at};
-use crate::tenant::Tenants;
+use crate::workload_cluster::Writer;
 use capn_api::{NestedControlPlane, Reason, cluster_api::Cluster};
 use capn_core::{
     cluster_api::paused,
@@ -48,7 +48,7 @@ const NAME: &str = "capn-nested-control-plane";
 
 /// What this controller works with beside the shared context.
 struct State {
-    tenants: Tenants,
+    workload_clusters: Writer,
     start_limiter: StartLimiter,
     all: Store<NestedControlPlane>,
 }
@@ -58,7 +58,7 @@ pub async fn run(client: Client, scope: Scope, max_concurrent_starts: u32, shutd
     let context = Arc::new(Context::new(client.clone(), NAME));
     let controller = crate::runtime::watch::controller::<NestedControlPlane>(&scope, &client);
     let state = Arc::new(State {
-        tenants: Tenants::default(),
+        workload_clusters: Writer::default(),
         start_limiter: StartLimiter::new(max_concurrent_starts),
         all: controller.store(),
     });
@@ -210,7 +210,7 @@ impl Reconciliation<'_> {
             api: &self.ctx.api,
             dependents: self.ctx.api.dependents(&self.owner),
             ncp: &self.ncp,
-            workload_clusters: &self.state.tenants,
+            workload_clusters: &self.state.workload_clusters,
             start_limiter: &self.state.start_limiter,
             all,
             now: self.now,
@@ -261,7 +261,7 @@ impl Reconciliation<'_> {
                 self.ctx.event(&about, EventType::Normal, Reason::Orphaned, note).await;
             }
         }
-        self.state.tenants.forget(self.owner.uid());
+        self.state.workload_clusters.forget(self.owner.uid());
         crate::runtime::controller::release(self.ctx, &self.ncp, capn_api::nested_control_plane::FINALIZER)
             .await
             .map_err(Error::Apply)?;

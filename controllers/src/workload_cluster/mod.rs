@@ -2,8 +2,12 @@
 //! a slow, large or hostile workload cluster a matter of its own.
 
 mod client;
+mod nodes;
+mod write;
 
-pub(crate) use client::{Access, from_kubeconfig};
+pub(crate) use client::Access;
+pub(crate) use nodes::{Nodes, Visited};
+pub(crate) use write::Writer;
 
 use std::{
     collections::HashMap,

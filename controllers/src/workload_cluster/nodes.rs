@@ -1,7 +1,7 @@
 //! Workload clusters of machines, as they are called for their Nodes.
 
+use super::{Visit, WorkloadClusters, client::from_kubeconfig};
 use crate::runtime::api_client::{ApiClient, ApiError};
-use crate::workload_cluster::{Visit, WorkloadClusters, from_kubeconfig};
 use capn_api::cluster_api::Cluster;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;

@@ -1,9 +1,9 @@
-//! What is written inside a tenant cluster: what kubeadm would have written for workers to join,
-//! the address of the API server, and the add-ons. `Tenants` writes it once per
-//! change of content and looks again at a slow pace. No watch and no cache per tenant.
+//! What is written inside a workload cluster: what kubeadm would have written for workers to join, the address of
+//! the API server, and the add-ons. It is written once per change of content, and again at a slow pace. No watch and
+//! no cache per workload cluster.
 
+use super::{Access, WorkloadClusters};
 use crate::runtime::api_client::{ApiClient, ApiError, Object};
-use crate::workload_cluster::{Access, WorkloadClusters};
 use capn_core::{
     control_plane::plan::Prepared,
     workload_cluster::{Objects, PrepareError},
@@ -18,18 +18,18 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// Field manager inside tenants.
+/// Field manager inside workload clusters.
 const MANAGER: &str = "capn-tenant";
-/// Field manager of what is a tenant's own after it was made.
+/// Field manager of what belongs to the workload cluster after it was made.
 const SEEDER: &str = "capn-seed";
 /// After so long, objects are written again although nothing changed here.
 const RESYNC_PERIOD: Duration = Duration::from_secs(3600);
-/// ApiClient to one tenant at the same time.
+/// Calls to one workload cluster at the same time.
 const PARALLEL: usize = 4;
 
-/// Clients of tenants, by the UID of their control planes, and what was last written through them.
+/// Writes into workload clusters, known by the UID of their control planes.
 #[derive(Default)]
-pub(crate) struct Tenants(WorkloadClusters<Known>);
+pub(crate) struct Writer(WorkloadClusters<Known>);
 
 #[derive(Clone)]
 struct Known {
@@ -40,7 +40,7 @@ struct Known {
     progress: Arc<Mutex<HashSet<u64>>>,
 }
 
-impl Tenants {
+impl Writer {
     /// Writes the objects, unless just these were written lately. Takes no longer than the budget of
     /// a pass; what was written by then is not written again by the next.
     pub(crate) async fn write(
@@ -71,7 +71,7 @@ impl Tenants {
         Ok(Prepared::Whole)
     }
 
-    /// Forgets a tenant that is gone.
+    /// Forgets a workload cluster that is gone.
     pub(crate) fn forget(&self, uid: &str) {
         self.0.forget(uid);
     }
