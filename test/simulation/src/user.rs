@@ -71,7 +71,14 @@ impl World {
         };
         let Some(of) = picked else { return };
         self.say(format!("the user deletes {of:?}"));
-        self.objects.remove(&of);
+        let deleted = self.objects.remove(&of);
+        if let Some(Object::Service(service)) = deleted
+            && self.rng.u8(0..3) == 0
+            && let Some(address) = service.spec.and_then(|spec| spec.cluster_ip)
+        {
+            self.say(format!("somebody else takes {address}"));
+            self.taken.insert(address);
+        }
         if of.0 == "PersistentVolumeClaim" {
             // Protected until its pod is gone.
             let pod = of.1.trim_start_matches("data-").to_owned();

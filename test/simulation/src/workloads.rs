@@ -2,11 +2,15 @@
 
 use crate::datastore::{is_of, is_ready, runs};
 use crate::world::{NAMESPACE, World};
-use capn_core::control_plane::{names, plan::Object};
+use capn_api::nested_control_plane::EndpointType;
+use capn_core::{
+    control_plane::{certificates::pair, names, plan::Object},
+    pki::Leaf,
+};
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentStatus, StatefulSet},
-        core::v1::{PersistentVolumeClaim, PersistentVolumeClaimStatus, Pod, PodTemplateSpec, Secret},
+        core::v1::{PersistentVolumeClaim, PersistentVolumeClaimStatus, Pod, PodTemplateSpec, Secret, Service},
     },
     apimachinery::pkg::apis::meta::v1::Time,
 };
@@ -21,10 +25,34 @@ impl World {
         match self.rng.u8(0..3) {
             0 if self.ncp.is_none() => self.collect_garbage(),
             0 => self.deployments(),
-            1 => self.stateful_sets(),
+            1 => {
+                self.stateful_sets();
+                self.balance();
+            }
             _ => self.kubelet(),
         }
         self.serve();
+    }
+
+    /// A load balancer's controller takes its time.
+    fn balance(&mut self) {
+        let name = Self::names().api_server_service();
+        let Some(mut service) = self.get::<Service>("Service", &name) else {
+            return;
+        };
+        let waits = |service: &Service| {
+            let status = json!(service.status);
+            let balanced = service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer");
+            balanced && status.pointer("/loadBalancer/ingress").is_none()
+        };
+        if !waits(&service) || self.rng.u8(0..4) != 0 {
+            return;
+        }
+        let address = format!("192.0.2.{}", self.next() % 250 + 1);
+        service.status = serde_json::from_value(json!({"loadBalancer": {"ingress": [{"ip": address}]}})).ok();
+        self.say(format!("the load balancer gives {address}"));
+        self.balancers.push(address);
+        self.put(service.into());
     }
 
     fn make(&mut self, name: String, owner: (&str, &str, &str), template: &PodTemplateSpec) {
@@ -160,6 +188,7 @@ impl World {
             let started = runs(&pod) || (secrets && (!is_of(&pod, names::ETCD) || self.start_member(&pod)));
             if started && !runs(&pod) && is_of(&pod, names::API_SERVER) {
                 self.check_authority();
+                self.check_names();
             }
             let ready = started
                 && match () {
@@ -192,6 +221,24 @@ impl World {
         });
         let mut secrets = sources.filter_map(|source| source.secret.as_ref());
         secrets.all(|source| self.get::<Secret>("Secret", &source.name).is_some())
+    }
+
+    /// A new API server starts once its certificate contains the address of its load balancer: pods that run
+    /// get another certificate a minute or two late.
+    fn check_names(&mut self) {
+        let endpoint = self.ncp.as_ref().and_then(|ncp| ncp.spec.endpoint.clone());
+        if !self.used.is_empty() || endpoint.is_none_or(|endpoint| endpoint.type_ != EndpointType::LoadBalancer) {
+            return;
+        }
+        let secret: Option<Secret> = self.get("Secret", &Self::names().api_server_certificates());
+        let leaf = secret.and_then(|secret| Leaf::read(&pair(&secret, "apiserver")?));
+        let contains = |address: &String| {
+            leaf.as_ref()
+                .is_some_and(|leaf| leaf.names.iter().any(|name| name.to_string() == *address))
+        };
+        if !self.balancers.iter().any(contains) {
+            self.violate("an API server starts with a certificate without the address of its load balancer");
+        }
     }
 
     /// The authority that API servers start with is always the same.

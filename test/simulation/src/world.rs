@@ -42,6 +42,10 @@ pub(crate) struct World {
     pub(crate) used: BTreeSet<u32>,
     /// The authority that the first API server started with.
     pub(crate) authority: Option<Vec<u8>>,
+    /// Addresses that a load balancer has given to the API server's Service.
+    pub(crate) balancers: Vec<String>,
+    /// Cluster IPs that somebody else has taken.
+    pub(crate) taken: BTreeSet<String>,
     /// Workloads that a user edited, whose templates may change therefore.
     pub(crate) edited: BTreeSet<Key>,
     /// What the pod template of a workload was last made from.
@@ -61,6 +65,7 @@ impl World {
         let mut rng = fastrand::Rng::with_seed(seed);
         let members = if rng.u8(0..3) == 0 { 3 } else { 1 };
         let retained = rng.u8(0..3) == 0;
+        let endpoint = if rng.u8(0..4) == 0 { "LoadBalancer" } else { "ClusterIP" };
         let cluster = serde_json::from_value(json!({
             "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster",
             "metadata": {"name": "acme", "namespace": NAMESPACE, "uid": "cluster"},
@@ -70,7 +75,7 @@ impl World {
             "apiVersion": "controlplane.cluster.x-k8s.io/v1alpha1", "kind": "NestedControlPlane",
             "metadata": {"name": "acme", "namespace": NAMESPACE, "uid": "own", "generation": 1, "resourceVersion": "1",
                 "creationTimestamp": "2026-01-01T00:00:00Z"},
-            "spec": {"version": "v1.36.3", "replicas": 1, "datastore": {"etcd": {"replicas": members,
+            "spec": {"version": "v1.36.3", "replicas": 1, "endpoint": {"type": endpoint}, "datastore": {"etcd": {"replicas": members,
                 "persistentVolumeClaimRetentionPolicy": {"whenDeleted": if retained { "Retain" } else { "Delete" }}}}},
         }));
         Self {
@@ -85,6 +90,8 @@ impl World {
             epochs: 0,
             used: BTreeSet::new(),
             authority: None,
+            balancers: Vec::new(),
+            taken: BTreeSet::new(),
             edited: BTreeSet::new(),
             made_from: BTreeMap::new(),
             basis: String::new(),
@@ -270,6 +277,12 @@ impl World {
         }
         match (read, &found) {
             (None, _) => {
+                if let Object::Service(service) = wanted
+                    && let Some(address) = service.spec.as_ref().and_then(|spec| spec.cluster_ip.as_ref())
+                    && self.taken.contains(address)
+                {
+                    return Err(Self::refused("apply", &of, 422, "Invalid"));
+                }
                 self.writes += 1;
                 self.watch(None, wanted);
                 Ok(self.put(wanted.clone()))

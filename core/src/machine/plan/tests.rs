@@ -132,7 +132,7 @@ fn vmi(spec: Value, phase: &str, evacuated: &str) -> VirtualMachineInstance {
         "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance",
         "metadata": {"name": "acme-md-0-x1", "namespace": "tenants", "uid": "i"}, "spec": spec,
         "status": {"phase": phase, "evacuationNodeName": evacuated,
-            "interfaces": [{"ipAddress": "10.1.2.3", "ipAddresses": ["10.1.2.3"]}]},
+            "interfaces": [{"name": "default", "ipAddress": "10.1.2.3"}]},
     }))
     .unwrap()
 }
