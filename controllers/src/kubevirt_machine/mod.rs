@@ -147,7 +147,7 @@ async fn reconcile(
     } else {
         let mut pass = Provision::new(object, view, now);
         let outcome = loop {
-            match pass.next() {
+            match pass.next_action() {
                 Next::Do(action) => {
                     let reply = executor.execute(pass.object(), &action).await;
                     pass.absorb(&action, reply);

@@ -11,7 +11,7 @@ use capn_core::{
     cluster_api::paused,
     control_plane::{
         cluster::{OfCluster, cluster_of, control_plane_of},
-        datastore, deletion,
+        datastore,
         desired::ValidateError,
         diagnosis,
         error::Error,
@@ -248,14 +248,18 @@ impl Reconciliation<'_> {
                     .map_err(Error::Observe)?,
                 None => Vec::new(),
             };
-            let Deletion { actions, waiting } = plan::delete(&self.ncp, &view, &workers);
+            let Deletion {
+                actions,
+                waiting,
+                orphaned,
+            } = plan::delete(&self.ncp, &view, &workers);
             for reply in self.executor(&[]).execute(actions).await {
                 reply?;
             }
             if waiting.is_some() {
                 return Ok(waiting);
             }
-            if deletion::orphaned(&self.ncp, &view) {
+            if orphaned {
                 let note = "Deleted with --cascade=orphan: everything that was created for this control plane stays";
                 let about = reference(&self.ncp);
                 self.ctx.event(&about, EventType::Normal, Reason::Orphaned, note).await;

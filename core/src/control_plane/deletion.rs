@@ -9,9 +9,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
 /// Whether what belongs to the control plane is to stay, which `kubectl delete --cascade=orphan` asks
-/// for. The garbage collector then takes the owner references away, and last the finalizer that says
-/// so.
-pub fn orphaned(ncp: &NestedControlPlane, observed: &View) -> bool {
+/// for. The garbage collector then takes all owner references away, and last the finalizer that says so. Where
+/// only some are gone, somebody else has taken them.
+pub fn orphaned(ncp: &NestedControlPlane, view: &View) -> bool {
     if ncp.finalizers().iter().any(|finalizer| finalizer == "orphan") {
         return true;
     }
@@ -20,13 +20,13 @@ pub fn orphaned(ncp: &NestedControlPlane, observed: &View) -> bool {
         let mut owners = meta.owner_references.iter().flatten();
         owners.any(|owner| Some(&owner.uid) == uid.as_ref())
     };
-    let workloads = [
-        observed.api_server.as_ref().map(|live| &live.metadata),
-        observed.controllers.as_ref().map(|live| &live.metadata),
-        observed.etcd.as_ref().map(|live| &live.metadata),
-    ];
-    let mut workloads = workloads.into_iter().flatten().peekable();
-    workloads.peek().is_some() && workloads.all(|workload| !owned(workload))
+    let deployments = view.api_server.iter().chain(&view.controllers);
+    let sets = view.etcd.iter().map(|live| &live.metadata);
+    let workloads = deployments.map(|live| &live.metadata).chain(sets);
+    let services = view.services.all().into_iter().flatten().map(|live| &live.metadata);
+    let secrets = view.secrets.all().map(|live| &live.metadata);
+    let mut workloads = workloads.peekable();
+    workloads.peek().is_some() && !workloads.chain(services).chain(secrets).any(owned)
 }
 
 /// Whether the volumes go with the control plane.

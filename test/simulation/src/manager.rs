@@ -9,7 +9,7 @@ use capn_api::{NestedControlPlane, nested_control_plane::FINALIZER};
 use capn_core::{
     api_error::ApiError,
     control_plane::{
-        deletion, names,
+        names,
         plan::{self, Action, Answer, Deletion, Next, Prepared, Provision, Reply, Waiting},
         status::{Outcome, status},
         view::View,
@@ -117,7 +117,14 @@ impl Manager {
                 .extend(view.revisions.iter().map(|revision| revision.name_any()));
         }
         if ncp.metadata.deletion_timestamp.is_some() {
-            let Deletion { actions, waiting } = plan::delete(&ncp, &view, &[]);
+            let Deletion {
+                actions,
+                waiting,
+                orphaned,
+            } = plan::delete(&ncp, &view, &[]);
+            if orphaned {
+                world.violate("what was made is left behind, and no user asked for it");
+            }
             let then = Then::Delete(Box::new(ncp), waiting);
             return self.wave(world, view.into(), then, actions);
         }
@@ -160,7 +167,7 @@ impl Manager {
                     (Some(failure), _) => Outcome::Failed(failure.into()),
                     (None, Some(waiting)) => Outcome::Deleting(waiting),
                     (None, None) => {
-                        self.let_go(world, &ncp, &view);
+                        self.let_go(world, &ncp);
                         return Running::Nothing;
                     }
                 };
@@ -170,12 +177,12 @@ impl Manager {
         }
     }
 
-    fn let_go(&mut self, world: &mut World, ncp: &NestedControlPlane, view: &View) {
+    fn let_go(&mut self, world: &mut World, ncp: &NestedControlPlane) {
         let same = world
             .ncp
             .as_ref()
             .is_some_and(|live| live.resource_version() == ncp.resource_version());
-        if same && !deletion::orphaned(ncp, view) {
+        if same {
             world.say(format!("{} lets go", self.name));
             world.ncp = None;
         }

@@ -74,7 +74,7 @@ impl World {
         let deleted = self.objects.remove(&of);
         if let Some(Object::Service(service)) = deleted
             && self.rng.u8(0..3) == 0
-            && let Some(address) = service.spec.and_then(|spec| spec.cluster_ip)
+            && let Some(address) = service.spec.and_then(|spec| spec.cluster_ip).filter(|it| it != "None")
         {
             self.say(format!("somebody else takes {address}"));
             self.taken.insert(address);

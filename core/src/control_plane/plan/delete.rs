@@ -19,26 +19,32 @@ pub struct Deletion {
     pub actions: Vec<Action>,
     /// What is waited for; `None` once nothing is left, and the object itself can be let go.
     pub waiting: Option<String>,
+    /// Whether everything stays, as `kubectl delete --cascade=orphan` asks for.
+    pub orphaned: bool,
 }
 
 /// Decides what is deleted, and what that waits for. `workers` are the names of the Cluster's worker
 /// Machines, while the Cluster is there.
 pub fn delete(ncp: &NestedControlPlane, view: &View, workers: &[String]) -> Deletion {
-    let mut actions = Vec::new();
-    if orphaned(ncp, view) {
-        return Deletion { actions, waiting: None };
+    let mut deletion = Deletion {
+        actions: Vec::new(),
+        waiting: None,
+        orphaned: orphaned(ncp, view),
+    };
+    if deletion.orphaned {
+        return deletion;
     }
     let steps: [fn(&NestedControlPlane, &View) -> Step; 4] = [serving, datastore, claims, rest];
-    let mut waiting = wait_for_workers(workers);
+    deletion.waiting = wait_for_workers(workers);
     for step in steps {
-        if waiting.is_some() {
+        if deletion.waiting.is_some() {
             break;
         }
         let (objects, blocked) = step(ncp, view);
-        actions.extend(objects.into_iter().map(Action::Delete));
-        waiting = blocked;
+        deletion.actions.extend(objects.into_iter().map(Action::Delete));
+        deletion.waiting = blocked;
     }
-    Deletion { actions, waiting }
+    deletion
 }
 
 /// What a step deletes, and what the next one waits for.

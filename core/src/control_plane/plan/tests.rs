@@ -259,7 +259,7 @@ fn a_pass_ends_where_another_manager_has_stored_other_authorities() {
 /// What a deletion asks for, and what it waits for, of a control plane of which this was found.
 fn deleted(view: &View, workers: &[&str]) -> (Vec<String>, Option<String>) {
     let workers: Vec<_> = workers.iter().map(|name| (*name).to_owned()).collect();
-    let Deletion { actions, waiting } = delete(&plain(), view, &workers);
+    let Deletion { actions, waiting, .. } = delete(&plain(), view, &workers);
     (actions.iter().map(line).collect(), waiting)
 }
 
@@ -308,6 +308,23 @@ fn what_is_deleted_waits_for_what_still_needs_it() {
     assert_eq!(asked, ["delete Service etcd"]);
     assert!(waiting.unwrap().contains("Service acme-etcd"));
     view.services.etcd = None;
+    assert_eq!(deleted(&view, &[]), (Vec::new(), None));
+}
+
+#[test]
+fn a_control_plane_is_orphaned_only_when_all_owner_references_are_gone() {
+    let mut view = View {
+        etcd: found("acme-etcd"),
+        ..View::default()
+    };
+    view.services.etcd = found("acme-etcd");
+    if let Some(etcd) = &mut view.etcd {
+        etcd.metadata.owner_references = None;
+    }
+    assert_eq!(deleted(&view, &[]).0, ["delete StatefulSet etcd"]);
+    if let Some(service) = &mut view.services.etcd {
+        service.metadata.owner_references = None;
+    }
     assert_eq!(deleted(&view, &[]), (Vec::new(), None));
 }
 

@@ -116,7 +116,7 @@ impl Provision {
     }
 
     /// What comes next.
-    pub fn next(&mut self) -> Next {
+    pub fn next_action(&mut self) -> Next {
         if let Some(outcome) = self.failed.take() {
             return Next::Done(outcome);
         }

@@ -64,7 +64,7 @@ fn ran(
     let mut pass = Provision::new(object, view, NOW);
     let mut asked = Vec::new();
     loop {
-        let action = match pass.next() {
+        let action = match pass.next_action() {
             Next::Do(action) => action,
             Next::Done(outcome) => {
                 return Ran {
@@ -376,7 +376,7 @@ fn what_does_not_come_back_as_it_was_written_ends_the_pass() {
     let mut pass = Provision::new(object(template()), observed(), NOW);
     let unchanged = || Ok(Answer::Machine(Box::new(object(template()))));
     let outcome = loop {
-        match pass.next() {
+        match pass.next_action() {
             Next::Do(action) => pass.absorb(&action, unchanged()),
             Next::Done(outcome) => break outcome,
         }

@@ -57,7 +57,7 @@ async fn accept(world: &World, token: &str) {
     world.merge::<NestedControlPlane>("tenant", &accepted).await;
 }
 
-async fn wait_reason(world: &World, type_: &str, reason: &str, words: &[&str]) -> capn_api::Condition {
+pub(super) async fn wait_reason(world: &World, type_: &str, reason: &str, words: &[&str]) -> capn_api::Condition {
     let what = format!("{type_} with reason {reason} and {words:?}");
     let says = |it: &&capn_api::Condition| it.reason == reason && words.iter().all(|word| it.message.contains(word));
     let look = async || {

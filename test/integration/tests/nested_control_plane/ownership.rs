@@ -5,7 +5,7 @@ use capn_api::{NestedControlPlane, cluster_api::Cluster};
 use capn_integration::{Manager, Mark, Object, World, run};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
-    core::v1::{PersistentVolumeClaim, Secret, Service},
+    core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service},
 };
 use kube::{
     Resource, ResourceExt,
@@ -367,6 +367,7 @@ async fn take_owner_references_away(world: &World) {
     world.merge::<Deployment>("tenant-apiserver", &orphaned).await;
     world.merge::<Deployment>("tenant-controllers", &orphaned).await;
     world.merge::<StatefulSet>("tenant-etcd", &orphaned).await;
+    world.merge::<ConfigMap>("tenant-etcd", &orphaned).await;
 }
 
 async fn delete_orphaning(world: &World) {
