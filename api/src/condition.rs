@@ -95,6 +95,23 @@ pub struct ConditionUpdate {
     pub message: String,
 }
 
+/// Words that begin a sentence as they are.
+const NAMES: [&str; 3] = ["etcd", "kubectl", "kubelet"];
+
+/// A message as it is shown to users, in conditions and Events: it begins with a capital letter, unless its first
+/// word is a name.
+pub fn sentence(mut message: String) -> String {
+    let word = message.split([' ', ',', ':']).next().unwrap_or_default();
+    let is_word = word.bytes().all(|byte| byte.is_ascii_lowercase());
+    if is_word
+        && !NAMES.contains(&word)
+        && let Some(first) = message.get_mut(..1)
+    {
+        first.make_ascii_uppercase();
+    }
+    message
+}
+
 impl ConditionUpdate {
     /// An update from its parts.
     pub fn new(
@@ -107,7 +124,7 @@ impl ConditionUpdate {
             type_,
             status: status.into(),
             reason: reason.into(),
-            message: message.into(),
+            message: sentence(message.into()),
         }
     }
 
@@ -194,6 +211,22 @@ mod tests {
 
     fn at(second: i64) -> Time {
         Time(jiff::Timestamp::from_second(second).unwrap())
+    }
+
+    #[test]
+    fn a_message_begins_as_a_sentence_does() {
+        for (message, shown) in [
+            ("waiting for etcd to start", "Waiting for etcd to start"),
+            ("no API server is ready", "No API server is ready"),
+            ("etcd is on its way", "etcd is on its way"),
+            ("kube-apiserver ends", "kube-apiserver ends"),
+            ("spec.version is wrong", "spec.version is wrong"),
+            ("Secret a/b is gone", "Secret a/b is gone"),
+            ("örtlich", "örtlich"),
+            ("", ""),
+        ] {
+            assert_eq!(sentence(message.into()), shown);
+        }
     }
 
     #[test]

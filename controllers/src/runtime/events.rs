@@ -1,5 +1,6 @@
 //! Events: the same is told once, however often a pass comes to it.
 
+use capn_api::condition::sentence;
 use capn_core::text::excerpt_of;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
@@ -49,7 +50,7 @@ impl Events {
         let event = Event {
             type_,
             reason: reason.into(),
-            note: Some(excerpt_of(note, MAX_NOTE_LENGTH)),
+            note: Some(sentence(excerpt_of(note, MAX_NOTE_LENGTH))),
             action: "Reconcile".into(),
             secondary: None,
         };

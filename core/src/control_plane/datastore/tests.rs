@@ -229,6 +229,6 @@ fn the_condition_names_member_claim_and_what_to_do() {
     let (reason, message) = says(&three, &observed);
     assert_eq!(
         (reason.as_str(), message.as_str()),
-        ("MemberNotReady", "waiting for acme-etcd-1 to be ready")
+        ("MemberNotReady", "Waiting for acme-etcd-1 to be ready")
     );
 }

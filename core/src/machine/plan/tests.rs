@@ -8,7 +8,7 @@ use crate::machine::{
     view::View,
 };
 use jiff::Timestamp;
-use kube::{ResourceExt, core::Status};
+use kube::ResourceExt;
 use serde_json::json;
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -199,10 +199,7 @@ fn a_vm_that_is_refused_is_told_apart_from_a_call_that_failed() {
         )
         .outcome
     };
-    assert!(matches!(
-        outcome(|| Cause::Api(Box::new(Status::default()))),
-        Outcome::NotMade(_)
-    ));
+    assert!(matches!(outcome(|| Cause::Api(Box::default())), Outcome::NotMade(_)));
     assert!(matches!(
         outcome(|| Cause::NameTaken { owner: "x".into() }),
         Outcome::NotMade(_)

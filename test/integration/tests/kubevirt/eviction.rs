@@ -156,7 +156,11 @@ fn an_eviction_drains_the_node_then_deletes_the_instance_and_the_node_that_is_ba
                 unschedulable(world, NAME).await.then_some(())
             })
             .await;
-        let words = ["node node-1", "a PodDisruptionBudget holds Pod", "/app"];
+        let words = [
+            "node-1 of the management cluster",
+            "a PodDisruptionBudget holds Pod",
+            "/app",
+        ];
         world
             .wait_event::<KubevirtMachine>(NAME, "Normal", "Draining", &words)
             .await;
