@@ -58,7 +58,8 @@ impl<'a> Executor<'a> {
             Action::Patch(patch) => Answer::Machine(Box::new(api.merge_patch(patch, object).await?)),
             Action::ApplyUserData { wanted, stored } => {
                 let secrets = api.dependents(&of_user_data);
-                Answer::UserData(Box::new(secrets.apply(wanted.as_ref(), stored.as_deref()).await?))
+                secrets.apply(wanted.as_ref(), stored.as_deref()).await?;
+                Answer::Done
             }
             Action::CreateVm(vm) => Answer::Vm(Box::new(api.dependents(&owner).create(vm.as_ref()).await?)),
             Action::DeleteUserData(secret) => {

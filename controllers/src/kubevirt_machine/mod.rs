@@ -1,4 +1,4 @@
-//! KubevirtMachine: one KubeVirt VM. `reconcile` reads as the list of steps.
+//! KubevirtMachine: one KubeVirt VM. `reconcile` carries out what `plan` decides.
 
 mod execute;
 mod observe;
@@ -150,6 +150,9 @@ async fn reconcile(
             match pass.next_action() {
                 Next::Do(action) => {
                     let reply = executor.execute(pass.object(), &action).await;
+                    if let Err(Failure::WorkloadCluster(why)) = &reply {
+                        tracing::info!(?action, why, "not done in the workload cluster");
+                    }
                     pass.absorb(&action, reply);
                 }
                 Next::Done(outcome) => break outcome,

@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::runtime::{controller::Action, events::EventType, reflector::ObjectRef};
 use std::collections::BTreeMap;
 
-/// Tells what could not be done, and says when to look next_check: at this time if there is nothing.
+/// Tells what could not be done, and says when to look again: at this time if there is nothing.
 pub(super) async fn complain(
     ctx: &Context,
     ncp: &NestedControlPlane,

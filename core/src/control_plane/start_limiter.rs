@@ -26,7 +26,7 @@ pub struct StartLimiter {
     done: Mutex<Done>,
 }
 
-/// StartLimiter by the UID of those who had them.
+/// Start slots by the UID of those who had them.
 #[derive(Debug, Default)]
 struct Done {
     /// When they were given.

@@ -1,5 +1,5 @@
 //! Step 5: status and conditions, from what was applied and observed, on every exit.
-//! Pure: The client writes what changed.
+//! Pure: the client writes what changed.
 
 use super::certificates::{self, IssueReason};
 use super::datastore;

@@ -2,11 +2,11 @@
 
 use super::{
     addresses::{Addresses, addresses},
-    certificates::{self, Authorities, Marks},
+    certificates::{self, Authorities, CertificateError, Marks},
     desired::{Tenant, ValidateError, validate},
     objects,
 };
-use crate::pki::Authority;
+use crate::pki::{Authority, PemPair};
 use capn_api::{NestedControlPlane, cluster_api::Cluster, common::ApiEndpoint};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Service;
@@ -75,21 +75,23 @@ fn marks() -> Marks {
     }
 }
 
+fn authorities(pair: impl Fn() -> PemPair) -> Authorities {
+    let authority = || Authority::read(&pair()).unwrap();
+    Authorities {
+        ca: authority(),
+        proxy: authority(),
+        etcd: authority(),
+        etcd_peers: authority(),
+        marks: marks(),
+        identities: BTreeMap::new(),
+        faults: Vec::new(),
+    }
+}
+
 /// What the API server's certificates say, and when they are renewed.
 pub(super) fn certificates(tenant: &Tenant, addresses: &Addresses) -> Value {
-    static AUTHORITIES: LazyLock<Authorities> = LazyLock::new(|| {
-        let pair = || Authority::generate("authority", Timestamp::UNIX_EPOCH).unwrap();
-        let authority = || Authority::read(&pair()).unwrap();
-        Authorities {
-            ca: authority(),
-            proxy: authority(),
-            etcd: authority(),
-            etcd_peers: authority(),
-            marks: marks(),
-            identities: BTreeMap::new(),
-            faults: Vec::new(),
-        }
-    });
+    static AUTHORITIES: LazyLock<Authorities> =
+        LazyLock::new(|| authorities(|| Authority::generate("authority", Timestamp::UNIX_EPOCH).unwrap()));
     let [wanted, ..] = &certificates::LEAF_SECRETS;
     let decide = certificates::decide;
     let decided = decide(tenant, addresses, &AUTHORITIES, wanted, None, Timestamp::UNIX_EPOCH).unwrap();
@@ -116,6 +118,20 @@ pub(super) fn built(spec: &Value) -> Value {
         "inside": addresses.published.as_ref().map(|endpoint| objects::inside(&tenant, &addresses, endpoint, "PEM")),
         "deletesClaims": super::deletion::deletes_claims(&ncp(spec.clone()).spec),
     })
+}
+
+#[test]
+fn a_certificate_that_would_be_issued_again_in_the_next_pass_is_not_stored() {
+    // Whose signatures cannot be checked.
+    let p521 = || {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).unwrap();
+        Authority::self_signed(&key, "authority", Timestamp::UNIX_EPOCH).unwrap()
+    };
+    let tenant = tenant(json!({"version": "v1.36.3"}));
+    let (addresses, [wanted, ..]) = (reached(&tenant), &certificates::LEAF_SECRETS);
+    let authorities = authorities(p521);
+    let decided = certificates::decide(&tenant, &addresses, &authorities, wanted, None, Timestamp::UNIX_EPOCH);
+    assert!(matches!(decided, Err(CertificateError::Issue(_))));
 }
 
 #[test]

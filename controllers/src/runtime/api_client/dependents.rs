@@ -75,7 +75,7 @@ impl<'a> Dependents<'a> {
         self.owner
     }
 
-    /// ApiClient that read.
+    /// The client that reads.
     pub fn api(self) -> &'a ApiClient {
         self.api
     }

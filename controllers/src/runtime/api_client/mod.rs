@@ -1,4 +1,4 @@
-//! ApiClient to an API server: each with a deadline, an error that names the object, and no write
+//! Calls to an API server: each with a deadline, an error that names the object, and no write
 //! where nothing would change.
 
 mod cause;

@@ -60,9 +60,11 @@ pub fn decide(
                 let pair = spec
                     .issue(authority, certificates.validity, now)
                     .map_err(CertificateError::Issue)?;
-                let leaf = Leaf::read(&pair).ok_or(CertificateError::Issue(PkiError::Certificate))?;
-                let due = leaf.renewal(certificates.renew_before);
-                (pair, due)
+                // One that would be issued again in the next pass is not stored.
+                let leaf = Leaf::read(&pair)
+                    .filter(|leaf| policy::says(leaf, &spec, authority).is_ok())
+                    .ok_or(CertificateError::Issue(PkiError::Certificate))?;
+                (pair, leaf.renewal(certificates.renew_before))
             }
         };
         renewal = renewal.min(due);

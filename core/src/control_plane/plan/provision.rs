@@ -381,7 +381,8 @@ impl Pass {
         ] {
             keep_if_refused(answers.object::<PodDisruptionBudget>(of), live.as_ref(), refused)?;
         }
-        ready.serves = api_server.as_ref().is_some_and(serves);
+        // As it was found, which is what the mark of a datastore in use follows.
+        ready.serves = !self.is_stopped() && self.view.api_server.as_ref().is_some_and(serves);
         let fields = ManagedFields {
             endpoint: ready.addresses.published.clone(),
             ..ManagedFields::default()

@@ -9,7 +9,7 @@ use crate::checksum::checksum;
 use crate::control_plane::{
     addresses::Addresses,
     certificates::{
-        Authorities, CertificateError, Format, IssueReason, LEAF_SECRETS, Marks,
+        Authorities, CertificateError, Format, LEAF_SECRETS, Marks,
         authority::{self, Decision, Fault, Origin, Row},
         decide, files, is_brought, is_kept, kept, pair, secret,
     },
@@ -180,9 +180,8 @@ impl Basis<'_> {
                     if wanted.format == Format::Kubeconfig {
                         leaves.admin = Some(decided.first);
                     }
-                    // The first certificates of all are no news.
-                    let news = |(_, reason): &(_, IssueReason)| self.tenant.has_run || *reason != IssueReason::Missing;
-                    let issued = decided.issued.into_iter().filter(news);
+                    // Those that nobody has used yet are no news.
+                    let issued = decided.issued.into_iter().filter(|_| self.tenant.has_run);
                     leaves.issued.extend(issued.map(|(prefix, reason)| Issued {
                         certificate: format!("{name}/{prefix}"),
                         reason,

@@ -149,6 +149,7 @@ fn drain(known: &Known) -> Step<Option<String>> {
     let first = left.next();
     Step::Done(first.map(|first| match left.count() {
         0 => first,
+        1 => format!("{first}, and 1 more is left"),
         more => format!("{first}, and {more} more are left"),
     }))
 }
@@ -189,7 +190,7 @@ pub(super) fn leaves(pod: &Pod) -> bool {
     !daemon && !fixed && !ended
 }
 
-/// What the workload cluster said, or why it was not asked.
+/// What the workload cluster said, or why it could not be asked.
 pub(super) fn told<T>(reply: Result<T, Failure>) -> Result<T, String> {
     reply.map_err(|failure| match failure {
         Failure::WorkloadCluster(why) => why,

@@ -74,8 +74,6 @@ pub enum Answer {
     Done,
     /// The KubevirtMachine, after a patch.
     Machine(Box<KubevirtMachine>),
-    /// The user data as it is stored.
-    UserData(Box<Secret>),
     /// The VirtualMachine as it is stored.
     Vm(Box<VirtualMachine>),
     /// A Node, if it is there.

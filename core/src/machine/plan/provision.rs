@@ -17,7 +17,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
-/// Actions of one pass: more than there are different ones.
+/// Upper bound of the actions of one pass. None needs as many: more mean that a write does not take effect.
 const MAX_ACTIONS: usize = 32;
 
 /// A pass over a machine that is wanted.
@@ -181,6 +181,10 @@ impl Provision {
     pub fn absorb(&mut self, action: &Action, reply: Result<Answer, Failure>) {
         let known = &mut self.known;
         match (action, reply) {
+            (
+                Action::ReadNode(_) | Action::PatchNode(..) | Action::ListPods(_) | Action::Evict(_),
+                Err(Failure::Management(error)),
+            ) => self.failed = Some(Outcome::Failed(error)),
             (Action::ReadNode(_), reply) => {
                 known.node = Some(told(reply).map(|answer| match answer {
                     Answer::Node(node) => node,
@@ -200,12 +204,15 @@ impl Provision {
                     _ => Vec::new(),
                 }));
             }
+            (Action::PatchNode(before, _), Ok(Answer::Node(Some(after)))) if before.spec == after.spec => {
+                let name = after.name_any();
+                known.node = Some(Err(format!(
+                    "in the tenant: Node {name} does not keep what is written to it"
+                )));
+            }
             (_, Ok(Answer::Node(node))) => known.node = Some(Ok(node)),
             (_, Ok(Answer::Machine(object))) => known.object = *object,
-            (_, Ok(Answer::UserData(secret))) => {
-                known.user_data_applied = true;
-                known.view.user_data = Some(*secret);
-            }
+            (Action::ApplyUserData { .. }, Ok(_)) => known.user_data_applied = true,
             (_, Ok(Answer::Vm(vm))) => known.view.vm = Some(*vm),
             (Action::DeleteVmi(_), Ok(_)) => known.instance_deleted = true,
             (_, Ok(_)) => {}

@@ -91,7 +91,6 @@ fn ran(
 fn answer(action: &Action, object: &KubevirtMachine, workload: &mut Workload) -> Answer {
     match action {
         Action::Patch(patch) => Answer::Machine(Box::new(serde_json::from_value(merged(object, patch)).unwrap())),
-        Action::ApplyUserData { wanted, .. } => Answer::UserData(wanted.clone()),
         Action::CreateVm(vm) => Answer::Vm(vm.clone()),
         Action::ReadNode(_) => Answer::Node(workload.node.clone().map(Box::new)),
         Action::PatchNode(node, patch) => {
@@ -104,7 +103,9 @@ fn answer(action: &Action, object: &KubevirtMachine, workload: &mut Workload) ->
             let held = |pod: &Pod| workload.held.contains(&pod.name_any().as_str());
             Answer::Evicted(pods.iter().map(|pod| !held(pod)).collect())
         }
-        Action::DeleteUserData(_) | Action::DeleteVm(_) | Action::DeleteVmi(_) => Answer::Done,
+        Action::ApplyUserData { .. } | Action::DeleteUserData(_) | Action::DeleteVm(_) | Action::DeleteVmi(_) => {
+            Answer::Done
+        }
     }
 }
 
@@ -277,7 +278,7 @@ fn an_eviction_drains_the_node_before_its_instance_is_deleted() {
     let Some(Eviction::Draining(message)) = first.eviction else {
         panic!("{:?}", first.eviction);
     };
-    let left = "a PodDisruptionBudget holds Pod app/a, and 1 more are left";
+    let left = "a PodDisruptionBudget holds Pod app/a, and 1 more is left";
     assert!(message.contains("node node-1") && message.ends_with(left), "{message}");
     workload.pods.clear();
     let second = ran(first.object, evicted("Running"), &mut workload, never);
@@ -366,6 +367,52 @@ fn pods_that_would_come_back_or_have_ended_do_not_leave() {
     assert!(!pod(
         json!({"metadata": {"name": "a"}, "status": {"phase": "Succeeded"}})
     ));
+}
+
+#[test]
+fn a_failed_call_to_the_management_cluster_is_no_answer_of_a_workload_cluster() {
+    let fails = |action: &Action| {
+        matches!(action, Action::ReadNode(_)).then(|| {
+            Failure::Management(ApiError {
+                verb: "get",
+                object: "Secret tenants/acme-kubeconfig".into(),
+                cause: Cause::Unreachable("timed out".into()),
+            })
+        })
+    };
+    for view in [with(vmi(json!({}), "Running", "")), evicted("Running")] {
+        let ran = ran(bootstrapped(json!({})), view, &mut node(json!({})), fails);
+        assert!(matches!(ran.outcome, Outcome::Failed(_)), "{:?}", ran.outcome);
+        assert_eq!(ran.eviction, None);
+    }
+}
+
+#[test]
+fn a_node_that_keeps_nothing_is_written_to_once() {
+    let patches = |object: KubevirtMachine, view: View| {
+        let mut pass = Provision::new(object, view, NOW);
+        let (mut patches, mut workload) = (0, node(json!({})));
+        loop {
+            match pass.next_action() {
+                Next::Do(Action::PatchNode(node, patch)) => {
+                    patches += 1;
+                    let unchanged = Ok(Answer::Node(Some(node.clone())));
+                    pass.absorb(&Action::PatchNode(node, patch), unchanged);
+                }
+                Next::Do(action) => {
+                    let reply = answer(&action, pass.object(), &mut workload);
+                    pass.absorb(&action, Ok(reply));
+                }
+                Next::Done(outcome) => return (patches, registration(outcome), pass.eviction()),
+            }
+        }
+    };
+    let (count, registration, _) = patches(bootstrapped(json!({})), with(vmi(json!({}), "Running", "")));
+    assert_eq!(count, 1);
+    assert!(matches!(registration, Registration::Unknown(_)), "{registration:?}");
+    let (count, _, eviction) = patches(bootstrapped(json!({})), evicted("Running"));
+    assert_eq!(count, 1);
+    assert!(matches!(eviction, Some(Eviction::Draining(_))), "{eviction:?}");
 }
 
 #[test]
