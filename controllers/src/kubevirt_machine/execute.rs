@@ -6,7 +6,7 @@ use capn_api::{KubevirtMachine, cluster_api::Cluster};
 use capn_core::{
     machine::{
         names,
-        plan::{Action, Answer, Failure},
+        plan::{Action, Answer, Failure, WorkloadAction},
     },
     ownership::Owner,
 };
@@ -40,63 +40,46 @@ impl<'a> Executor<'a> {
 
     /// Carries out an action for this machine.
     pub(super) async fn execute(&mut self, object: &KubevirtMachine, action: &Action) -> Result<Answer, Failure> {
-        match action {
-            Action::ReadNode(_) | Action::PatchNode(..) | Action::ListPods(_) | Action::Evict(_) => {
-                self.in_workload_cluster(action).await
-            }
-            _ => self
-                .in_management_cluster(object, action)
-                .await
-                .map_err(Failure::Management),
-        }
-    }
-
-    async fn in_management_cluster(&self, object: &KubevirtMachine, action: &Action) -> Result<Answer, ApiError> {
         let api = self.api;
         let (owner, of_user_data) = (names::owner(object), self.user_data_owner(object));
-        Ok(match action {
-            Action::Patch(patch) => Answer::Machine(Box::new(api.merge_patch(patch, object).await?)),
+        let answer = match action {
+            Action::Workload(call) => return self.in_workload_cluster(call).await,
+            Action::Patch(patch) => {
+                let patched = api.merge_patch(patch, object).await;
+                patched.map(|object| Answer::Machine(Box::new(object)))
+            }
             Action::ApplyUserData { wanted, stored } => {
                 let secrets = api.dependents(&of_user_data);
-                secrets.apply(wanted.as_ref(), stored.as_deref()).await?;
-                Answer::Done
+                let applied = secrets.apply(wanted.as_ref(), stored.as_deref()).await;
+                applied.map(|_| Answer::Done)
             }
-            Action::CreateVm(vm) => Answer::Vm(Box::new(api.dependents(&owner).create(vm.as_ref()).await?)),
-            Action::DeleteUserData(secret) => {
-                api.dependents(&of_user_data).delete(secret.as_ref()).await?;
-                Answer::Done
+            Action::CreateVm(vm) => {
+                let created = api.dependents(&owner).create(vm.as_ref()).await;
+                created.map(|vm| Answer::Vm(Box::new(vm)))
             }
-            Action::DeleteVm(vm) => {
-                api.dependents(&owner).delete(vm.as_ref()).await?;
-                Answer::Done
-            }
-            Action::DeleteVmi(vmi) => {
-                api.dependents(&owner.indirectly()).delete(vmi.as_ref()).await?;
-                Answer::Done
-            }
-            Action::ReadNode(_) | Action::PatchNode(..) | Action::ListPods(_) | Action::Evict(_) => Answer::Done,
-        })
+            Action::DeleteUserData(secret) => deleted(api.dependents(&of_user_data).delete(secret.as_ref()).await),
+            Action::DeleteVm(vm) => deleted(api.dependents(&owner).delete(vm.as_ref()).await),
+            Action::DeleteVmi(vmi) => deleted(api.dependents(&owner.indirectly()).delete(vmi.as_ref()).await),
+        };
+        answer.map_err(Failure::Management)
     }
 
     fn user_data_owner(&self, object: &KubevirtMachine) -> Owner {
         names::user_data_owner(object, self.cluster_name.as_deref())
     }
 
-    async fn in_workload_cluster(&mut self, action: &Action) -> Result<Answer, Failure> {
-        if self.visited.is_none() {
-            let visited = match &self.cluster {
-                Some(cluster) => self.nodes.visit(self.api, cluster).await.map_err(Failure::Management)?,
-                None => Err("the Cluster is gone".to_owned()),
-            };
-            self.visited = Some(visited);
-        }
-        let visited = match &self.visited {
-            Some(Ok(visited)) => visited,
-            Some(Err(why)) => return Err(Failure::WorkloadCluster(why.clone())),
-            None => return Ok(Answer::Done),
+    async fn in_workload_cluster(&mut self, call: &WorkloadAction) -> Result<Answer, Failure> {
+        let visited = match (self.visited.take(), &self.cluster) {
+            (Some(visited), _) => visited,
+            (None, Some(cluster)) => self.nodes.visit(self.api, cluster).await.map_err(Failure::Management)?,
+            (None, None) => Err("the Cluster is gone".to_owned()),
+        };
+        let visited = match self.visited.insert(visited) {
+            Ok(visited) => visited,
+            Err(why) => return Err(Failure::WorkloadCluster(why.clone())),
         };
         // All of them together take no longer than any other pass; the next goes on with what is left.
-        match tokio::time::timeout_at(visited.visit.deadline(), call(&visited.api, action)).await {
+        match tokio::time::timeout_at(visited.visit.deadline(), self::call(&visited.api, call)).await {
             Ok(answer) => answer.map_err(|error| Failure::WorkloadCluster(format!("in the tenant: {error}"))),
             Err(_) => Err(Failure::WorkloadCluster(
                 "the tenant's API server answers slowly".to_owned(),
@@ -112,20 +95,23 @@ impl<'a> Executor<'a> {
     }
 }
 
-async fn call(workload: &ApiClient, action: &Action) -> Result<Answer, ApiError> {
-    Ok(match action {
-        Action::ReadNode(name) => Answer::Node(workload.get::<Node>(None, name).await?.map(Box::new)),
-        Action::PatchNode(node, patch) => {
+fn deleted(deleted: Result<(), ApiError>) -> Result<Answer, ApiError> {
+    deleted.map(|()| Answer::Done)
+}
+
+async fn call(workload: &ApiClient, call: &WorkloadAction) -> Result<Answer, ApiError> {
+    Ok(match call {
+        WorkloadAction::ReadNode(name) => Answer::Node(workload.get::<Node>(None, name).await?.map(Box::new)),
+        WorkloadAction::PatchNode(node, patch) => {
             Answer::Node(Some(Box::new(workload.merge_patch(patch, node.as_ref()).await?)))
         }
-        Action::ListPods(node) => Answer::Pods(workload.pods_of_node(node).await?),
-        Action::Evict(pods) => {
+        WorkloadAction::ListPods(node) => Answer::Pods(workload.pods_of_node(node).await?),
+        WorkloadAction::Evict(pods) => {
             let mut evicted = Vec::new();
             for pod in pods {
                 evicted.push(workload.evict(pod).await?);
             }
             Answer::Evicted(evicted)
         }
-        _ => Answer::Done,
     })
 }

@@ -204,6 +204,12 @@ fn serving(pods: &[Pod], old: &NestedControlPlaneStatus, seeded: bool) -> Vec<Ve
         .collect()
 }
 
+/// Whether a pod of this Deployment is ready.
+pub fn serves(deployment: &Deployment) -> bool {
+    let status = deployment.status.as_ref();
+    status.and_then(|status| status.ready_replicas).unwrap_or_default() > 0
+}
+
 /// Whether a pod serves.
 pub fn ready(pod: &Pod) -> bool {
     holds(pod, "Ready") && pod.metadata.deletion_timestamp.is_none()
@@ -347,11 +353,7 @@ fn components(observed: &View, counts: &Counts) -> ConditionUpdate {
             "waiting for kube-apiserver to be ready".into(),
         );
     }
-    let ready = |controllers: &Deployment| {
-        let status = controllers.status.as_ref();
-        status.and_then(|status| status.ready_replicas).unwrap_or_default() > 0
-    };
-    if observed.controllers.as_ref().is_some_and(ready) {
+    if observed.controllers.as_ref().is_some_and(serves) {
         return new(true, Reason::Healthy, String::new());
     }
     new(

@@ -17,7 +17,7 @@ use crate::control_plane::{
     names::Names,
     objects,
     order::{started, waits_for_api_server, waits_for_datastore, waits_for_endpoint},
-    status::Outcome,
+    status::{Outcome, serves},
     view::View,
 };
 use crate::ownership::Owner;
@@ -496,12 +496,6 @@ impl Pass {
         let deletes = deletes.map(|(at, old)| (Purpose::OldRevision(at), Action::Delete(old.into())));
         Ok(Step::Wave(Stage::End(outcome), deletes.collect()))
     }
-}
-
-/// Whether a pod of this Deployment is ready.
-fn serves(deployment: &Deployment) -> bool {
-    let status = deployment.status.as_ref();
-    status.and_then(|status| status.ready_replicas).unwrap_or_default() > 0
 }
 
 enum Step {

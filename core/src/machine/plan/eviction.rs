@@ -2,7 +2,7 @@
 //! cordoned and drained, then the instance is deleted. A Node that comes back is uncordoned.
 
 use super::provision::{Known, Step};
-use super::{Action, Failure};
+use super::{Action, WorkloadAction};
 use crate::machine::{
     diagnosis::running,
     kubevirt::VirtualMachineInstance,
@@ -98,7 +98,7 @@ fn evict(known: &Known, vmi: &VirtualMachineInstance, host: &str, runs: bool) ->
 fn uncordon(known: &Known) -> Step<()> {
     if cordoned(&known.object) {
         match &known.node {
-            None => return Step::Do(Action::ReadNode(known.node_name())),
+            None => return Step::Do(Action::Workload(WorkloadAction::ReadNode(known.node_name()))),
             // It stays cordoned until its workload cluster can be reached.
             Some(Err(_)) => return Step::Done(()),
             Some(Ok(Some(node))) if unschedulable(node) => return Step::Do(cordon(node, false)),
@@ -112,7 +112,7 @@ fn uncordon(known: &Known) -> Step<()> {
 /// Empties a Node; says what is left on it.
 fn drain(known: &Known) -> Step<Option<String>> {
     let node = match &known.node {
-        None => return Step::Do(Action::ReadNode(known.node_name())),
+        None => return Step::Do(Action::Workload(WorkloadAction::ReadNode(known.node_name()))),
         Some(Err(why)) => return Step::Done(Some(why.clone())),
         Some(Ok(None)) => return Step::Done(None),
         Some(Ok(Some(node))) => node,
@@ -124,7 +124,7 @@ fn drain(known: &Known) -> Step<Option<String>> {
         return Step::Do(cordon(node, true));
     }
     let pods = match &known.pods {
-        None => return Step::Do(Action::ListPods(known.node_name())),
+        None => return Step::Do(Action::Workload(WorkloadAction::ListPods(known.node_name()))),
         Some(Err(why)) => return Step::Done(Some(why.clone())),
         Some(Ok(pods)) => pods,
     };
@@ -132,7 +132,7 @@ fn drain(known: &Known) -> Step<Option<String>> {
     let stays = |pod: &&Pod| pod.metadata.deletion_timestamp.is_none();
     let to_evict: Vec<_> = leaving().filter(stays).cloned().collect();
     let evicted = match &known.evicted {
-        None if !to_evict.is_empty() => return Step::Do(Action::Evict(to_evict)),
+        None if !to_evict.is_empty() => return Step::Do(Action::Workload(WorkloadAction::Evict(to_evict))),
         None => &Vec::new(),
         Some(Err(why)) => return Step::Done(Some(why.clone())),
         Some(Ok(evicted)) => evicted,
@@ -169,7 +169,7 @@ fn annotate(annotations: Value) -> Action {
 
 fn cordon(node: &Node, cordoned: bool) -> Action {
     let patch = json!({"spec": {"unschedulable": cordoned.then_some(true)}});
-    Action::PatchNode(Box::new(node.clone()), patch)
+    Action::Workload(WorkloadAction::PatchNode(Box::new(node.clone()), patch))
 }
 
 fn unschedulable(node: &Node) -> bool {
@@ -188,12 +188,4 @@ pub(super) fn leaves(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     let ended = matches!(phase, Some("Succeeded" | "Failed")) && pod.metadata.deletion_timestamp.is_none();
     !daemon && !fixed && !ended
-}
-
-/// What the workload cluster said, or why it could not be asked.
-pub(super) fn told<T>(reply: Result<T, Failure>) -> Result<T, String> {
-    reply.map_err(|failure| match failure {
-        Failure::WorkloadCluster(why) => why,
-        Failure::Management(error) => error.to_string(),
-    })
 }

@@ -39,13 +39,20 @@ pub enum Action {
     DeleteVm(Box<VirtualMachine>),
     /// Deletes an instance.
     DeleteVmi(Box<VirtualMachineInstance>),
-    /// Reads the Node of this name in the workload cluster.
+    /// A call to the workload cluster.
+    Workload(WorkloadAction),
+}
+
+/// Something that is done in the workload cluster.
+#[derive(Clone)]
+pub enum WorkloadAction {
+    /// Reads the Node of this name.
     ReadNode(String),
-    /// Merges fields into a Node of the workload cluster.
+    /// Merges fields into a Node.
     PatchNode(Box<Node>, Value),
-    /// Lists the pods of the Node of this name in the workload cluster.
+    /// Lists the pods of the Node of this name.
     ListPods(String),
-    /// Evicts these pods of the workload cluster.
+    /// Evicts these pods.
     Evict(Vec<Pod>),
 }
 
@@ -59,10 +66,10 @@ impl std::fmt::Debug for Action {
             Self::DeleteUserData(_) => "DeleteUserData",
             Self::DeleteVm(_) => "DeleteVm",
             Self::DeleteVmi(_) => "DeleteVmi",
-            Self::ReadNode(_) => "ReadNode",
-            Self::PatchNode(..) => "PatchNode",
-            Self::ListPods(_) => "ListPods",
-            Self::Evict(_) => "Evict",
+            Self::Workload(WorkloadAction::ReadNode(_)) => "ReadNode",
+            Self::Workload(WorkloadAction::PatchNode(..)) => "PatchNode",
+            Self::Workload(WorkloadAction::ListPods(_)) => "ListPods",
+            Self::Workload(WorkloadAction::Evict(_)) => "Evict",
         })
     }
 }

@@ -1,7 +1,7 @@
 //! A machine that is wanted: its eviction, its user data, its VirtualMachine, its provider ID and its Node.
 
-use super::eviction::{self, Eviction, told};
-use super::{Action, Answer, Failure, Next};
+use super::eviction::{self, Eviction};
+use super::{Action, Answer, Failure, Next, WorkloadAction};
 use crate::api_error::{ApiError, Cause};
 use crate::machine::{
     desired,
@@ -58,6 +58,15 @@ impl Known {
     fn matched(&self) -> Option<&str> {
         let status = self.view.machine.as_ref()?.status.as_ref()?;
         Some(&status.node_ref.as_ref()?.name)
+    }
+
+    /// Keeps why the workload cluster has not answered a call.
+    fn unanswered(&mut self, call: &WorkloadAction, why: String) {
+        match call {
+            WorkloadAction::ReadNode(_) | WorkloadAction::PatchNode(..) => self.node = Some(Err(why)),
+            WorkloadAction::ListPods(_) => self.pods = Some(Err(why)),
+            WorkloadAction::Evict(_) => self.evicted = Some(Err(why)),
+        }
     }
 
     /// Name of the machine's Node.
@@ -181,41 +190,23 @@ impl Provision {
     pub fn absorb(&mut self, action: &Action, reply: Result<Answer, Failure>) {
         let known = &mut self.known;
         match (action, reply) {
-            (
-                Action::ReadNode(_) | Action::PatchNode(..) | Action::ListPods(_) | Action::Evict(_),
-                Err(Failure::Management(error)),
-            ) => self.failed = Some(Outcome::Failed(error)),
-            (Action::ReadNode(_), reply) => {
-                known.node = Some(told(reply).map(|answer| match answer {
-                    Answer::Node(node) => node,
-                    _ => None,
-                }));
-            }
-            (Action::PatchNode(..), Err(failure)) => known.node = Some(told(Err(failure))),
-            (Action::ListPods(_), reply) => {
-                known.pods = Some(told(reply).map(|answer| match answer {
-                    Answer::Pods(pods) => pods,
-                    _ => Vec::new(),
-                }));
-            }
-            (Action::Evict(_), reply) => {
-                known.evicted = Some(told(reply).map(|answer| match answer {
-                    Answer::Evicted(evicted) => evicted,
-                    _ => Vec::new(),
-                }));
-            }
-            (Action::PatchNode(before, _), Ok(Answer::Node(Some(after)))) if before.spec == after.spec => {
+            (Action::Workload(call), Err(Failure::WorkloadCluster(why))) => known.unanswered(call, why),
+            (Action::Workload(WorkloadAction::PatchNode(before, _)), Ok(Answer::Node(Some(after))))
+                if before.spec == after.spec =>
+            {
                 let name = after.name_any();
                 known.node = Some(Err(format!(
                     "in the tenant: Node {name} does not keep what is written to it"
                 )));
             }
             (_, Ok(Answer::Node(node))) => known.node = Some(Ok(node)),
+            (_, Ok(Answer::Pods(pods))) => known.pods = Some(Ok(pods)),
+            (_, Ok(Answer::Evicted(evicted))) => known.evicted = Some(Ok(evicted)),
             (_, Ok(Answer::Machine(object))) => known.object = *object,
-            (Action::ApplyUserData { .. }, Ok(_)) => known.user_data_applied = true,
             (_, Ok(Answer::Vm(vm))) => known.view.vm = Some(*vm),
+            (Action::ApplyUserData { .. }, Ok(_)) => known.user_data_applied = true,
             (Action::DeleteVmi(_), Ok(_)) => known.instance_deleted = true,
-            (_, Ok(_)) => {}
+            (_, Ok(Answer::Done)) => {}
             (Action::ApplyUserData { .. } | Action::CreateVm(_), Err(Failure::Management(error)))
                 if !known.had_vm && (error.status().is_some() || error.is_name_taken()) =>
             {
@@ -264,7 +255,7 @@ fn registration(known: &Known) -> Step<Registration> {
         return Step::Done(Registration::Waiting);
     }
     let node = match &known.node {
-        None => return Step::Do(Action::ReadNode(known.node_name())),
+        None => return Step::Do(Action::Workload(WorkloadAction::ReadNode(known.node_name()))),
         Some(Err(why)) => return Step::Done(Registration::Unknown(why.clone())),
         Some(Ok(None)) => return Step::Done(Registration::Waiting),
         Some(Ok(Some(node))) => node,
@@ -276,7 +267,7 @@ fn registration(known: &Known) -> Step<Registration> {
         Some(found) => Step::Done(Registration::Conflict { found }),
         None => {
             let patch = json!({"spec": {"providerID": wanted}});
-            Step::Do(Action::PatchNode(node.clone(), patch))
+            Step::Do(Action::Workload(WorkloadAction::PatchNode(node.clone(), patch)))
         }
     }
 }

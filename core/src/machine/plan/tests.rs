@@ -77,7 +77,7 @@ fn ran(
         };
         asked.push(match &action {
             Action::Patch(patch) => format!("Patch {patch}"),
-            Action::PatchNode(_, patch) => format!("PatchNode {patch}"),
+            Action::Workload(WorkloadAction::PatchNode(_, patch)) => format!("PatchNode {patch}"),
             other => format!("{other:?}"),
         });
         let reply = match fails(&action) {
@@ -92,14 +92,14 @@ fn answer(action: &Action, object: &KubevirtMachine, workload: &mut Workload) ->
     match action {
         Action::Patch(patch) => Answer::Machine(Box::new(serde_json::from_value(merged(object, patch)).unwrap())),
         Action::CreateVm(vm) => Answer::Vm(vm.clone()),
-        Action::ReadNode(_) => Answer::Node(workload.node.clone().map(Box::new)),
-        Action::PatchNode(node, patch) => {
+        Action::Workload(WorkloadAction::ReadNode(_)) => Answer::Node(workload.node.clone().map(Box::new)),
+        Action::Workload(WorkloadAction::PatchNode(node, patch)) => {
             let patched: Node = serde_json::from_value(merged(node, patch)).unwrap();
             workload.node = Some(patched.clone());
             Answer::Node(Some(Box::new(patched)))
         }
-        Action::ListPods(_) => Answer::Pods(workload.pods.clone()),
-        Action::Evict(pods) => {
+        Action::Workload(WorkloadAction::ListPods(_)) => Answer::Pods(workload.pods.clone()),
+        Action::Workload(WorkloadAction::Evict(pods)) => {
             let held = |pod: &Pod| workload.held.contains(&pod.name_any().as_str());
             Answer::Evicted(pods.iter().map(|pod| !held(pod)).collect())
         }
@@ -296,7 +296,7 @@ fn an_eviction_drains_the_node_before_its_instance_is_deleted() {
 fn nothing_holds_up_an_eviction_for_ever() {
     let over = json!({DRAIN_UNTIL_ANNOTATION: "1970-01-01T00:00:00Z"});
     let silent = |action: &Action| {
-        let workload = matches!(action, Action::ReadNode(_));
+        let workload = matches!(action, Action::Workload(WorkloadAction::ReadNode(_)));
         workload.then(|| Failure::WorkloadCluster("timed out".into()))
     };
     for (annotations, phase, deletes) in [
@@ -330,7 +330,10 @@ fn a_node_that_is_back_is_uncordoned_unless_it_was_not_we_who_had_cordoned_it() 
     let theirs = json!({DRAIN_UNTIL_ANNOTATION: "1970-01-01T00:10:00Z"});
     assert_eq!(back(theirs, never), (true, false));
     let silent = |action: &Action| {
-        let workload = matches!(action, Action::ReadNode(_) | Action::PatchNode(..));
+        let workload = matches!(
+            action,
+            Action::Workload(WorkloadAction::ReadNode(_)) | Action::Workload(WorkloadAction::PatchNode(..))
+        );
         workload.then(|| Failure::WorkloadCluster("timed out".into()))
     };
     assert_eq!(back(ours, silent), (true, true), "it is tried again");
@@ -372,7 +375,7 @@ fn pods_that_would_come_back_or_have_ended_do_not_leave() {
 #[test]
 fn a_failed_call_to_the_management_cluster_is_no_answer_of_a_workload_cluster() {
     let fails = |action: &Action| {
-        matches!(action, Action::ReadNode(_)).then(|| {
+        matches!(action, Action::Workload(WorkloadAction::ReadNode(_))).then(|| {
             Failure::Management(ApiError {
                 verb: "get",
                 object: "Secret tenants/acme-kubeconfig".into(),
@@ -394,10 +397,10 @@ fn a_node_that_keeps_nothing_is_written_to_once() {
         let (mut patches, mut workload) = (0, node(json!({})));
         loop {
             match pass.next_action() {
-                Next::Do(Action::PatchNode(node, patch)) => {
+                Next::Do(Action::Workload(WorkloadAction::PatchNode(node, patch))) => {
                     patches += 1;
                     let unchanged = Ok(Answer::Node(Some(node.clone())));
-                    pass.absorb(&Action::PatchNode(node, patch), unchanged);
+                    pass.absorb(&Action::Workload(WorkloadAction::PatchNode(node, patch)), unchanged);
                 }
                 Next::Do(action) => {
                     let reply = answer(&action, pass.object(), &mut workload);
