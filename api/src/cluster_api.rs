@@ -115,7 +115,7 @@ pub struct ContractReference {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClusterStatus {
-    /// What has been reached once.
+    /// Initialization of the object. Its fields never become false again.
     pub initialization: ClusterInitialization,
     /// Conditions of the Cluster.
     pub conditions: Vec<Condition>,

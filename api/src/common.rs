@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Where the API server of a cluster is reached.
+/// Endpoint of a cluster's API server.
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiEndpoint {
@@ -33,7 +33,7 @@ impl ApiEndpoint {
     }
 }
 
-/// Labels and annotations for an object that is made from a template.
+/// Labels and annotations of an object that is created from a template.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TemplateMetadata {
@@ -45,11 +45,11 @@ pub struct TemplateMetadata {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// Metadata of an object that is made from a template and may be placed in another namespace.
+/// Metadata of an object that is created from a template, possibly in another namespace.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlacedMetadata {
-    /// Namespace of the object; that of the owner when empty.
+    /// Namespace of the object. Defaults to the namespace of its owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// Labels to add.
@@ -79,7 +79,7 @@ pub struct ObjectReference {
     /// Namespace of the object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Resource version that is meant.
+    /// Resource version of the object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_version: Option<String>,
     /// UID of the object.

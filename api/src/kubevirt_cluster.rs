@@ -68,22 +68,23 @@ pub mod condition {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct KubevirtClusterSpec {
-    /// Endpoint of the API server, where control planes run in VMs. Empty beside a
-    /// NestedControlPlane, which publishes its own.
+    /// Endpoint of the API server of a control plane that runs in VMs. Leave it empty with a NestedControlPlane,
+    /// which publishes its own endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control_plane_endpoint: Option<ApiEndpoint>,
-    /// Shape of the Service in front of control planes in VMs, which this release does not make.
+    /// Template of the Service for control planes that run in VMs. This release does not create it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control_plane_service_template: Option<ServiceTemplate>,
-    /// Secret with the kubeconfig of the cluster that the VMs run in; this cluster by default.
+    /// Secret with the kubeconfig of the cluster in which the VMs run. Defaults to this cluster. Not supported in
+    /// this release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub infra_cluster_secret_ref: Option<ObjectReference>,
-    /// Keys for SSH to the VMs. Kept as it is; this release does not use it.
+    /// SSH keys for the VMs. This release keeps the field unchanged and does not use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh_keys: Option<SshKeys>,
 }
 
-/// Shape of a Service.
+/// Template of a Service.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceTemplate {
@@ -95,11 +96,11 @@ pub struct ServiceTemplate {
     pub spec: Option<ServiceSpec>,
 }
 
-/// Keys for SSH to the VMs.
+/// SSH keys for the VMs.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SshKeys {
-    /// Object that the keys were made for.
+    /// Object for which the keys were created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_ref: Option<ObjectReference>,
     /// Secret with the keys `pub` and `key`.
@@ -111,13 +112,13 @@ pub struct SshKeys {
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KubevirtClusterStatus {
-    /// Whether the infrastructure is provisioned; as the Go provider has it.
+    /// Whether the infrastructure is provisioned. The same field as in the Go provider.
     #[serde(default)]
     pub ready: bool,
-    /// What has been reached once.
+    /// Initialization of the object. Its fields never become false again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initialization: Option<Initialization>,
-    /// Kept as the Go provider wrote it; nothing spreads over failure domains yet.
+    /// Kept unchanged from the Go provider. Nothing is spread over failure domains yet.
     #[serde(default, deserialize_with = "failure_domains", skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
@@ -128,7 +129,7 @@ pub struct KubevirtClusterStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// What has been reached once.
+/// Initialization of the object. Its fields never become false again.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Initialization {
@@ -137,7 +138,7 @@ pub struct Initialization {
     pub provisioned: Option<bool>,
 }
 
-/// A domain that Machines spread over.
+/// A failure domain that Machines are spread over.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FailureDomain {
@@ -171,7 +172,7 @@ fn failure_domains<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<
     })
 }
 
-/// What a ClusterClass makes KubevirtClusters from.
+/// A template for KubevirtClusters, used by a ClusterClass.
 #[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[kube(
     group = "infrastructure.cluster.x-k8s.io",
@@ -188,11 +189,11 @@ fn failure_domains<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<
 )]
 #[serde(rename_all = "camelCase")]
 pub struct KubevirtClusterTemplateSpec {
-    /// The KubevirtCluster to make.
+    /// Template of the KubevirtCluster.
     pub template: KubevirtClusterTemplateResource,
 }
 
-/// The KubevirtCluster to make.
+/// Template of the KubevirtCluster.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KubevirtClusterTemplateResource {

@@ -86,45 +86,47 @@ pub mod condition {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(oldSelf.providerID) || oldSelf.providerID == '' || has(self.providerID)").message("providerID cannot be removed once set"))]
 pub struct KubevirtMachineSpec {
-    /// Provider ID of the Node. Set by the controller.
+    /// Provider ID of the Node. The controller sets it.
     #[serde(default, rename = "providerID", skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("oldSelf == '' || self == oldSelf").message("providerID cannot be changed once set"))]
     #[schemars(length(max = 512))]
     pub provider_id: Option<String>,
-    /// The VirtualMachine to make.
+    /// Template of the VirtualMachine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub virtual_machine_template: Option<VirtualMachineTemplate>,
-    /// How it is told that the guest has bootstrapped.
+    /// How the controller checks that the guest has bootstrapped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub virtual_machine_bootstrap_check: Option<BootstrapCheck>,
-    /// Secret with the kubeconfig of the cluster that the VM runs in; this cluster by default.
+    /// Secret with the kubeconfig of the cluster in which the VM runs. Defaults to this cluster. Not supported in
+    /// this release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub infra_cluster_secret_ref: Option<ObjectReference>,
 }
 
-/// The VirtualMachine to make.
+/// Template of the VirtualMachine.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VirtualMachineTemplate {
     /// Namespace, labels and annotations of the VirtualMachine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<PlacedMetadata>,
-    /// Spec of the kubevirt.io/v1 VirtualMachine, as KubeVirt documents it.
+    /// Spec of the VirtualMachine (kubevirt.io/v1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::virtual_machine_spec")]
     pub spec: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
-/// How it is told that the guest has bootstrapped.
+/// How the controller checks that the guest has bootstrapped.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BootstrapCheck {
-    /// `ssh`, the default, is satisfied when the Node has registered; `none` at once.
+    /// With `ssh`, the default, the guest has bootstrapped once its Node has registered. With `none`, nothing is
+    /// checked.
     #[serde(default)]
     pub check_strategy: CheckStrategy,
 }
 
-/// A way to tell that a guest has bootstrapped.
+/// How to check that a guest has bootstrapped.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CheckStrategy {
@@ -139,29 +141,29 @@ pub enum CheckStrategy {
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KubevirtMachineStatus {
-    /// Whether the VM is ready; as the Go provider has it.
+    /// Whether the VM is ready. The same field as in the Go provider.
     #[serde(default)]
     pub ready: bool,
-    /// What has been reached once.
+    /// Initialization of the object. Its fields never become false again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initialization: Option<Initialization>,
     /// Addresses of the VM.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub addresses: Vec<MachineAddress>,
-    /// Whether the Node carries the provider ID; as the Go provider has it.
+    /// Whether the Node has the provider ID. The same field as in the Go provider.
     #[serde(default)]
     pub nodeupdated: bool,
-    /// Kept for manifests of the Go provider; never set.
+    /// Kept for compatibility with the Go provider. Never set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_balancer_configured: Option<bool>,
-    /// Failure domain that the VM runs in.
+    /// Failure domain in which the VM runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure_domain: Option<String>,
-    /// Kept for objects that the Go provider stored; cleared by this controller.
+    /// Kept for compatibility with objects that the Go provider stored. This controller clears it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure_reason: Option<String>,
-    /// Kept for objects that the Go provider stored; cleared by this controller.
+    /// Kept for compatibility with objects that the Go provider stored. This controller clears it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure_message: Option<String>,
     /// Conditions of the VM.
@@ -170,11 +172,11 @@ pub struct KubevirtMachineStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// An address of a machine, as Cluster API's MachineAddress.
+/// An address of a machine (Cluster API's MachineAddress).
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MachineAddress {
-    /// What kind of address it is.
+    /// Type of the address.
     #[serde(rename = "type")]
     pub type_: AddressType,
     /// The address.
@@ -182,22 +184,22 @@ pub struct MachineAddress {
     pub address: String,
 }
 
-/// What kind an address is of.
+/// Type of an address.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum AddressType {
     /// Host name.
     Hostname,
-    /// Address reached from outside.
+    /// IP address that is reachable from outside the cluster.
     ExternalIP,
-    /// Address reached from inside.
+    /// IP address that is reachable from inside the cluster.
     InternalIP,
-    /// Name resolved outside.
+    /// DNS name that resolves outside the cluster.
     ExternalDNS,
-    /// Name resolved inside.
+    /// DNS name that resolves inside the cluster.
     InternalDNS,
 }
 
-/// What Machines' VMs are made from.
+/// A template for KubevirtMachines.
 #[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[kube(
     group = "infrastructure.cluster.x-k8s.io",
@@ -215,11 +217,11 @@ pub enum AddressType {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct KubevirtMachineTemplateSpec {
-    /// The KubevirtMachine to make.
+    /// Template of the KubevirtMachine.
     pub template: KubevirtMachineTemplateResource,
 }
 
-/// The KubevirtMachine to make.
+/// Template of the KubevirtMachine.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KubevirtMachineTemplateResource {
@@ -234,7 +236,7 @@ pub struct KubevirtMachineTemplateResource {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KubevirtMachineTemplateStatus {
-    /// Resources of one such machine, for the cluster autoscaler to scale from zero.
+    /// Resources of one machine, which the cluster autoscaler needs to scale from zero.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub capacity: BTreeMap<String, Quantity>,
 }

@@ -6,43 +6,42 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Where a control plane keeps its data.
+/// Datastore of a control plane.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Datastore {
-    /// An etcd of the control plane's own.
+    /// An etcd cluster that only this control plane uses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etcd: Option<EtcdDatastore>,
 }
 
-/// An etcd of the control plane's own.
+/// An etcd cluster that only this control plane uses.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EtcdDatastore {
-    /// Number of members, 1 or 3; 1 by default.
+    /// Number of etcd members, either 1 or 3. Defaults to 1.
     #[serde(default = "super::one")]
     #[x_kube(validation = Rule::new("self == 1 || self == 3").message("datastore.etcd.replicas must be odd, so that a majority exists: set 1 or 3"))]
     pub replicas: i32,
-    /// Volume of each member.
+    /// Volume of each etcd member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<VolumeStorage>,
-    /// What becomes of the volumes.
+    /// What happens to the etcd volumes when the control plane is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistent_volume_claim_retention_policy: Option<VolumeClaimRetention>,
-    /// Image instead of the one that belongs to the Kubernetes version.
+    /// Image to use instead of the default for the Kubernetes version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub image: Option<String>,
-    /// Requests and limits of each member. Without a CPU limit it uses as many processors at once as
-    /// its CPU request, rounded up.
+    /// Resource requests and limits of each member. Without a CPU limit, GOMAXPROCS is the CPU request, rounded up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
-    /// Placement and metadata of etcd's pods. A field that is left out is that of spec.podTemplate. Unless
-    /// topologySpreadConstraints are set here, members never share a node.
+    /// Scheduling and metadata of the etcd pods. Fields that are not set here are taken from spec.podTemplate. Two
+    /// members never run on the same node unless topologySpreadConstraints are set here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_template: Option<EtcdPodTemplate>,
-    /// Flags of etcd, over those that the controller sets. What says where its data and which its
-    /// members are cannot be set.
+    /// Additional command-line flags of etcd. A flag listed here replaces the controller's own value. Flags that
+    /// set the data directory or the members are refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     #[x_kube(validation = Rule::new("self.all(arg, !(arg.name in ['name', 'data-dir', 'wal-dir', 'config-file', 'force-new-cluster']) && !arg.name.startsWith('initial-') && !arg.name.startsWith('discovery'))").message("datastore.etcd.extraArgs cannot set name, data-dir, wal-dir, config-file, force-new-cluster, initial-* or discovery*: the controller keeps the data and the members by them"))]
@@ -67,31 +66,31 @@ impl Default for EtcdDatastore {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VolumeStorage {
-    /// Size of the volume; 5Gi by default.
+    /// Size of the volume. Defaults to 5Gi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxLength" = 64))]
     pub size: Option<Quantity>,
-    /// StorageClass of the volume; the management cluster's default class by default.
+    /// StorageClass of the volume. Defaults to the default StorageClass of the management cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub storage_class_name: Option<String>,
 }
 
-/// What becomes of the volumes.
+/// What happens to the etcd volumes when the control plane is deleted.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VolumeClaimRetention {
-    /// Whether the volumes go with the control plane; Delete by default.
+    /// What happens to the volumes when the control plane is deleted. Defaults to Delete.
     #[serde(default)]
     pub when_deleted: RetentionPolicy,
 }
 
-/// Whether something goes with its owner.
+/// What happens to an object when its owner is deleted.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum RetentionPolicy {
-    /// It goes.
+    /// Delete the volumes.
     #[default]
     Delete,
-    /// It stays.
+    /// Keep the volumes.
     Retain,
 }

@@ -1,4 +1,4 @@
-//! NestedControlPlane: a tenant's control plane as pods of the management cluster, per Cluster
+//! NestedControlPlane: a workload cluster's control plane as pods of the management cluster, per Cluster
 //! API's control plane contract v1beta2.
 
 mod datastore;
@@ -20,7 +20,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Finalizer that the controller holds until everything of a tenant is gone.
+/// Finalizer that the controller holds until everything of the control plane is gone.
 pub const FINALIZER: &str = "nestedcontrolplane.controlplane.cluster.x-k8s.io";
 
 /// Registry of the upstream images.
@@ -29,7 +29,7 @@ pub const DEFAULT_IMAGE_REPOSITORY: &str = "registry.k8s.io";
 /// Port of the API server when none is asked for.
 pub const DEFAULT_PORT: i32 = 6443;
 
-/// A tenant's control plane, run as pods next to this object.
+/// A Kubernetes control plane that runs as pods in the namespace of this object.
 #[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[kube(
     group = "controlplane.cluster.x-k8s.io",
@@ -112,26 +112,26 @@ pub const DEFAULT_PORT: i32 = 6443;
     validation = Rule::new("!has(oldSelf.controlPlaneEndpoint) || oldSelf.controlPlaneEndpoint.host == '' || (has(self.controlPlaneEndpoint) && self.controlPlaneEndpoint == oldSelf.controlPlaneEndpoint)").message("controlPlaneEndpoint cannot be changed once set, because workers hold it: create a new cluster to change it")
 )]
 pub struct NestedControlPlaneSpec {
-    /// Kubernetes version of the control plane, such as v1.36.3; a missing v is understood.
+    /// Kubernetes version of the control plane, such as v1.36.3. The leading v is optional.
     #[schemars(length(min = 1, max = 256))]
     #[x_kube(validation = Rule::new("self.matches('^v?(0|[1-9][0-9]*)[.](0|[1-9][0-9]*)[.](0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?([+][0-9A-Za-z.-]+)?$')").message("version must be a semantic version: write it like v1.36.3"))]
     pub version: String,
 
-    /// Number of control plane pods; 1 by default.
+    /// Number of API server pods and of controller pods. Defaults to 1.
     #[serde(default = "one")]
     #[x_kube(validation = Rule::new("self >= 1").message("replicas must be 1 or more: to stop a control plane, delete its Cluster"))]
     pub replicas: i32,
 
-    /// Endpoint of the API server. Published by the controller; set it to have workers use an
-    /// address of your own that leads to the API server.
+    /// Endpoint of the API server. The controller sets it. Set it yourself if workers should use an address of your
+    /// own that leads to the API server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control_plane_endpoint: Option<ApiEndpoint>,
 
-    /// How the API server is published; a ClusterIP Service by default.
+    /// How the API server is exposed. Defaults to a Service of type ClusterIP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<Endpoint>,
 
-    /// Where the control plane keeps its data; one etcd member with a 5Gi volume by default.
+    /// Where the control plane stores its data. Defaults to one etcd member with a 5Gi volume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub datastore: Option<Datastore>,
 
@@ -148,29 +148,29 @@ pub struct NestedControlPlaneSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduler: Option<Component>,
 
-    /// What is installed inside the tenant cluster.
+    /// Add-ons to install in the workload cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub addons: Option<Addons>,
 
-    /// Placement and metadata of the control plane pods, the etcd pods included.
+    /// Scheduling and metadata of all control plane pods, including the etcd pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_template: Option<PodTemplate>,
 
-    /// Registry and path that replace registry.k8s.io for the images of Kubernetes.
+    /// Registry and path from which Kubernetes images are pulled. Defaults to registry.k8s.io.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-zA-Z0-9._:/-]*[a-zA-Z0-9])?$') && !self.contains('://')").message("imageRepository must be a registry and path without scheme and trailing slash, such as registry.example.com/kubernetes"))]
     pub image_repository: Option<String>,
 
-    /// Secrets with credentials for the images, in this namespace.
+    /// Secrets in this namespace that hold the credentials for pulling images.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub image_pull_secrets: Vec<LocalSecretReference>,
 
-    /// Lifetime and names of the certificates that the controller issues.
+    /// Lifetime and subject alternative names of the certificates that the controller issues.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificates: Option<Certificates>,
 
-    /// When the control plane pods are replaced although nothing else changed.
+    /// Replaces the control plane pods without any other change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
 }
@@ -179,7 +179,7 @@ fn one() -> i32 {
     1
 }
 
-/// How the API server is published.
+/// How the API server is exposed.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -187,48 +187,48 @@ fn one() -> i32 {
     validation = Rule::new("!has(self.loadBalancerClass) || (has(self.type) && self.type == 'LoadBalancer')").message("endpoint.loadBalancerClass needs endpoint.type LoadBalancer")
 )]
 pub struct Endpoint {
-    /// Type of the Service in front of the API server; ClusterIP by default.
+    /// Type of the API server's Service. Defaults to ClusterIP.
     #[serde(default, rename = "type")]
     pub type_: EndpointType,
-    /// Name or address that is published instead of the Service's own; needed by NodePort.
+    /// DNS name or IP address to publish instead of the Service's own address. Required with type NodePort.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("isIP(self) || (self.matches('^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$') && !self.matches('(^|[.])[0-9]+$'))").message("endpoint.host must be a DNS name such as api.example.com, or an IP address without brackets and port"))]
     pub host: Option<String>,
-    /// Port that is published: the Service's port, or the node port with type NodePort. 6443 or,
-    /// for NodePort, one that Kubernetes chooses by default.
+    /// Port to publish: the port of the Service or, with type NodePort, the node port. Defaults to 6443 or, with
+    /// type NodePort, to a port that Kubernetes chooses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self >= 1 && self <= 65535").message("endpoint.port must be between 1 and 65535, such as 6443"))]
     pub port: Option<i32>,
     /// Annotations of the Service.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// Load balancer implementation to use.
+    /// Load balancer class of the Service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub load_balancer_class: Option<String>,
-    /// Address, at the published port, that Service `kubernetes` of the tenant leads to, so that
-    /// everything inside the tenant reaches the API server. By default the published address; if that
-    /// is a name, the load balancer's address, and without one the Service's own in this cluster.
+    /// IP address by which pods of the workload cluster reach the API server, at the published port: the endpoint
+    /// of its Service `default/kubernetes`. Defaults to the published address; if that is a DNS name, to the
+    /// address of the load balancer or, without one, to the cluster IP of the Service in the management cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("isIP(self)").message("endpoint.advertiseAddress must be an IP address, such as 192.0.2.1: a name cannot stand there"))]
     #[schemars(length(max = 45))]
     pub advertise_address: Option<String>,
 }
 
-/// Type of the Service in front of the API server.
+/// Type of the API server's Service.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum EndpointType {
-    /// An address inside the management cluster, where KubeVirt VMs reach it.
+    /// A cluster IP of the management cluster, which KubeVirt VMs can reach.
     #[default]
     ClusterIP,
-    /// A port of every node of the management cluster.
+    /// A port on every node of the management cluster.
     NodePort,
-    /// An address from the management cluster's load balancer.
+    /// An address from a load balancer of the management cluster.
     LoadBalancer,
 }
 
-/// What is installed inside the tenant cluster.
+/// Add-ons to install in the workload cluster.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Addons {
@@ -240,15 +240,15 @@ pub struct Addons {
     pub kube_proxy: Option<Addon>,
 }
 
-/// One add-on.
+/// An add-on.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Addon {
-    /// Whether the controller installs and upgrades it; what is installed already stays when this
-    /// becomes false.
+    /// Whether the controller installs and upgrades the add-on. Defaults to true. Setting it to false does not
+    /// remove an add-on that is already installed.
     #[serde(default = "yes")]
     pub enabled: bool,
-    /// Image instead of the one that belongs to the Kubernetes version.
+    /// Image to use instead of the default for the Kubernetes version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub image: Option<String>,
@@ -267,7 +267,7 @@ fn yes() -> bool {
     true
 }
 
-/// Lifetime and names of the certificates that the controller issues.
+/// Lifetime and subject alternative names of the certificates that the controller issues.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -275,27 +275,26 @@ fn yes() -> bool {
     validation = Rule::new("!has(self.renewBefore) || duration(self.renewBefore) + duration(self.renewBefore) <= duration(has(self.validity) ? self.validity : '8760h')").message("certificates.renewBefore must be at most half of certificates.validity, such as 2920h for a validity of 8760h")
 )]
 pub struct Certificates {
-    /// How long an issued certificate is valid; 8760h by default. Certificate authorities are
-    /// valid for ten years.
+    /// How long an issued certificate is valid. Defaults to 8760h. Certificate authorities are valid for ten years.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(max = 32), regex(pattern = r"^([0-9]+(h|m|s))+$"))]
     pub validity: Option<kube::core::Duration>,
-    /// How long before its end a certificate is renewed; a third of the validity by default.
+    /// How long before it expires a certificate is renewed. Defaults to a third of the validity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(max = 32), regex(pattern = r"^([0-9]+(h|m|s))+$"))]
     pub renew_before: Option<kube::core::Duration>,
-    /// Further names and addresses in the API server's certificate.
+    /// Additional DNS names and IP addresses in the API server's certificate.
     #[serde(default, rename = "certSANs", skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 253)))]
     #[x_kube(validation = Rule::new("self.all(name, isIP(name) || (name.matches('^([*][.])?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$') && !name.matches('(^|[.])[0-9]+$')))").message("certificates.certSANs must be DNS names such as api.example.com, or IP addresses without brackets and port"))]
     pub cert_sans: Vec<String>,
 }
 
-/// When the control plane pods are replaced although nothing else changed.
+/// Replaces the control plane pods without any other change.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rollout {
-    /// Pods that were made before this time are replaced, once it has come.
+    /// Replace all pods that were created before this time, as soon as it has passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[^.]*([.][0-9]{1,9}[^0-9.][^.]*)?$"))]
     #[x_kube(validation = Rule::new("self < timestamp('9999-01-01T00:00:00Z')").message("rollout.after must lie before the year 9999: write a time such as 2026-11-26T08:00:00Z, or leave it out"))]

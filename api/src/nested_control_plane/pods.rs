@@ -11,30 +11,30 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Component {
-    /// Image instead of the upstream one of the Kubernetes version.
+    /// Image to use instead of the upstream image for the Kubernetes version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub image: Option<String>,
-    /// Requests and limits of the container. Without a CPU limit it uses as many processors at once
-    /// as its CPU request, rounded up.
+    /// Resource requests and limits of the container. Without a CPU limit, GOMAXPROCS is the CPU request, rounded
+    /// up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<core::ResourceRequirements>,
-    /// Flags, over those that the controller sets. A name that is given more than once is passed
-    /// more than once.
+    /// Additional command-line flags. A flag listed here replaces the controller's own value. Repeat an entry to
+    /// pass a flag more than once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     pub extra_args: Vec<Argument>,
-    /// Volumes that are mounted into the container.
+    /// Additional volumes to mount into the container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub extra_volumes: Vec<ExtraVolume>,
 }
 
-/// A flag of a program.
+/// A command-line flag.
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Argument {
-    /// Name of the flag, without dashes.
+    /// Name of the flag, without leading dashes.
     #[schemars(length(min = 1, max = 256))]
     #[x_kube(validation = Rule::new("!self.startsWith('-') && !self.contains('=')").message("the name of a flag is written without dashes and without its value: name: audit-log-maxage, value: \"30\""))]
     pub name: String,
@@ -44,7 +44,7 @@ pub struct Argument {
     pub value: String,
 }
 
-/// A volume that is mounted into a container of the control plane. One source is given.
+/// A volume to mount into a control plane container. Exactly one source must be set.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -55,38 +55,38 @@ pub struct ExtraVolume {
     /// Name of the volume.
     #[schemars(length(min = 1, max = 50), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// Path in the container.
+    /// Path at which the volume is mounted in the container.
     #[schemars(length(min = 1, max = 1024))]
     #[x_kube(validation = Rule::new("self.startsWith('/') && !self.contains(':')").message("mountPath must be an absolute path, such as /etc/kubernetes/audit"))]
     pub mount_path: String,
-    /// Path in the volume; its root by default.
+    /// Path inside the volume to mount. Defaults to its root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub sub_path: Option<String>,
-    /// Whether the container may only read.
+    /// Whether the volume is mounted read-only.
     #[serde(default)]
     pub read_only: bool,
-    /// A ConfigMap of this namespace.
+    /// A ConfigMap in this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map: Option<core::ConfigMapVolumeSource>,
-    /// A Secret of this namespace.
+    /// A Secret in this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<core::SecretVolumeSource>,
-    /// A directory that lives with the pod.
+    /// An empty directory that exists as long as the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub empty_dir: Option<core::EmptyDirVolumeSource>,
-    /// A claim of this namespace.
+    /// A PersistentVolumeClaim in this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistent_volume_claim: Option<core::PersistentVolumeClaimVolumeSource>,
-    /// Several sources in one directory.
+    /// Several sources, projected into one directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub projected: Option<core::ProjectedVolumeSource>,
-    /// Refused: it reaches the management cluster's node.
+    /// Always refused, because it would give access to a node of the management cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_path: Option<HostPathVolume>,
 }
 
-/// A path of the node, as manifests for other providers have it. Always refused.
+/// A path on the node, as used in manifests for other providers. Always refused.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HostPathVolume {
@@ -97,69 +97,69 @@ pub struct HostPathVolume {
     pub type_: Option<String>,
 }
 
-/// Placement and metadata of the control plane's pods.
+/// Scheduling and metadata of the control plane pods.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PodTemplate {
     /// Labels and annotations of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<TemplateMetadata>,
-    /// Labels that a node must have.
+    /// Labels that a node must have to run the pods.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub node_selector: BTreeMap<String, String>,
     /// Taints that the pods tolerate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub tolerations: Vec<core::Toleration>,
-    /// Which nodes and neighbours the pods want or avoid.
+    /// Affinity and anti-affinity of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<core::Affinity>,
-    /// How the pods spread; over nodes, as far as there are any, by default. A constraint without labelSelector
-    /// counts the pods of the same component.
+    /// How the pods are spread. By default the pods of a component prefer different nodes. A constraint without
+    /// labelSelector applies to the pods of the same component.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub topology_spread_constraints: Vec<core::TopologySpreadConstraint>,
-    /// Priority of the pods.
+    /// PriorityClass of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub priority_class_name: Option<String>,
-    /// Container runtime of the pods.
+    /// RuntimeClass of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub runtime_class_name: Option<String>,
-    /// Containers beside the control plane's own. They must satisfy Pod Security `restricted`;
-    /// what they leave open of their securityContext is set so.
+    /// Additional containers of the API server pods. They must meet the Pod Security Standard `restricted`;
+    /// securityContext fields that are not set get values that meet it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::extra_containers")]
     pub containers: Vec<core::Container>,
 }
 
-/// Placement and metadata of etcd's pods.
+/// Scheduling and metadata of the etcd pods.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EtcdPodTemplate {
     /// Labels and annotations of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<TemplateMetadata>,
-    /// Labels that a node must have.
+    /// Labels that a node must have to run the pods.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub node_selector: BTreeMap<String, String>,
     /// Taints that the pods tolerate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub tolerations: Vec<core::Toleration>,
-    /// Which nodes and neighbours the pods want or avoid.
+    /// Affinity and anti-affinity of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<core::Affinity>,
-    /// How the members spread. A constraint without labelSelector counts etcd's pods.
+    /// How the members are spread. A constraint without labelSelector applies to the etcd pods.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub topology_spread_constraints: Vec<core::TopologySpreadConstraint>,
-    /// Priority of the pods.
+    /// PriorityClass of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub priority_class_name: Option<String>,
-    /// Container runtime of the pods.
+    /// RuntimeClass of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub runtime_class_name: Option<String>,

@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 
 /// Types of the conditions.
 pub mod condition {
-    /// The API server answers and the tenant can be used.
+    /// The API server answers and the workload cluster can be used.
     pub const AVAILABLE: &str = "Available";
     /// Every member of the datastore has its data and is ready.
     pub const DATASTORE_HEALTHY: &str = "DatastoreHealthy";
     /// kube-apiserver, kube-controller-manager and kube-scheduler run (KubeadmControlPlane's word).
     pub const CONTROL_PLANE_COMPONENTS_HEALTHY: &str = "ControlPlaneComponentsHealthy";
-    /// Certificates are there, match and are not about to end.
+    /// The certificates exist, belong together and are valid.
     pub const CERTIFICATES_VALID: &str = "CertificatesValid";
     /// The object or its Cluster is paused.
     pub const PAUSED: &str = "Paused";
     /// The object is being deleted.
     pub const DELETING: &str = "Deleting";
-    /// Pods of an older spec are being replaced.
+    /// Pods that run an outdated spec are being replaced.
     pub const ROLLING_OUT: &str = "RollingOut";
     /// Replicas are being added.
     pub const SCALING_UP: &str = "ScalingUp";
@@ -34,35 +34,35 @@ pub struct NestedControlPlaneStatus {
     /// Always true: the control plane is not made of Machines.
     #[serde(default)]
     pub external_managed_control_plane: bool,
-    /// What has been reached once.
+    /// Initialization of the object. Its fields never become false again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initialization: Option<Initialization>,
-    /// Lowest Kubernetes version that a pod serves.
+    /// Lowest Kubernetes version that the API server pods serve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Kubernetes versions that pods serve, oldest first.
+    /// Kubernetes versions that the API server pods serve, lowest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["version".into()]))]
     pub versions: Vec<VersionStatus>,
-    /// Control plane pods.
+    /// Number of API server pods.
     #[serde(default)]
     pub replicas: i32,
-    /// Control plane pods that are ready.
+    /// Number of ready API server pods.
     #[serde(default)]
     pub ready_replicas: i32,
-    /// Control plane pods that are available.
+    /// Number of available API server pods.
     #[serde(default)]
     pub available_replicas: i32,
-    /// Control plane pods of the current spec.
+    /// Number of API server pods that run the current spec.
     #[serde(default)]
     pub up_to_date_replicas: i32,
-    /// What is remembered of the datastore.
+    /// What is known about the datastore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub datastore: Option<DatastoreStatus>,
-    /// Label selector of the control plane pods.
+    /// Label selector of the API server pods, for the scale subresource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
-    /// Generation that this status speaks of.
+    /// Generation of the object that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Conditions of the control plane.
@@ -71,33 +71,33 @@ pub struct NestedControlPlaneStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// What has been reached once.
+/// Initialization of the object. Its fields never become false again.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Initialization {
-    /// The API server has answered, and endpoint, kubeconfig and the objects that workers join by
-    /// are there.
+    /// The API server has answered, and the endpoint, the kubeconfig and the objects that workers need to join
+    /// exist.
     #[serde(default)]
     pub control_plane_initialized: bool,
 }
 
-/// What is remembered of the datastore, so that it is never replaced by an empty one.
+/// What is known about the datastore. It keeps a datastore from being replaced by an empty one.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DatastoreStatus {
-    /// Whether an API server has served from it.
+    /// Whether an API server has used the datastore.
     #[serde(default)]
     pub initialized: bool,
-    /// An etcd of the control plane's own.
+    /// An etcd cluster that only this control plane uses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etcd: Option<EtcdStatus>,
 }
 
-/// What is remembered of an etcd of the control plane's own.
+/// What is known about an etcd cluster that only this control plane uses.
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EtcdStatus {
-    /// Newest version of etcd that has served.
+    /// Highest etcd version that has served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Members that have served.
@@ -106,24 +106,24 @@ pub struct EtcdStatus {
     pub members: Vec<DatastoreMember>,
 }
 
-/// An etcd member and where its data is.
+/// An etcd member and its volume claim.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DatastoreMember {
-    /// Name of the member and of its pod.
+    /// Name of the member, which is also the name of its pod.
     pub name: String,
-    /// UID of the PersistentVolumeClaim that it served from.
+    /// UID of the PersistentVolumeClaim that holds the member's data.
     #[serde(rename = "claimUID", default)]
     pub claim_uid: String,
 }
 
-/// A Kubernetes version and how many pods serve it.
+/// A Kubernetes version and the number of pods that serve it.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VersionStatus {
-    /// Kubernetes version, with its v.
+    /// Kubernetes version with a leading v.
     pub version: String,
-    /// Pods that serve it.
+    /// Number of pods that serve this version.
     #[serde(default)]
     pub replicas: i32,
 }

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The template of a NestedControlPlane. Immutable, but for the dry runs of a topology.
+/// A template for NestedControlPlanes. It is immutable, except in dry runs of a topology.
 #[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[kube(
     group = "controlplane.cluster.x-k8s.io",
@@ -22,19 +22,18 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct NestedControlPlaneTemplateSpec {
-    /// The NestedControlPlane to make.
+    /// Template of the NestedControlPlane.
     pub template: NestedControlPlaneTemplateResource,
 }
 
-/// The NestedControlPlane to make.
+/// Template of the NestedControlPlane.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NestedControlPlaneTemplateResource {
     /// Labels and annotations of the NestedControlPlane.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<TemplateMetadata>,
-    /// Spec of the NestedControlPlane without version, replicas and controlPlaneEndpoint, which
-    /// the topology supplies.
+    /// Spec of the NestedControlPlane, without version, replicas and controlPlaneEndpoint, which the topology sets.
     #[schemars(schema_with = "schema::templated_control_plane")]
     pub spec: serde_json::Map<String, serde_json::Value>,
 }
