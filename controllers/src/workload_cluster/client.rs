@@ -137,4 +137,21 @@ mod tests {
             assert!(!why.contains("secret-token"));
         }
     }
+
+    #[tokio::test]
+    async fn a_proxy_of_the_environment_is_not_for_workload_clusters() {
+        if std::env::var_os("HTTPS_PROXY").is_some() {
+            assert_eq!(refused("https://10.0.0.1:6443", "10.0.0.1").await, "");
+            return;
+        }
+        // Others in this process must not see the proxy, so the same test runs again in one of its own.
+        let test = "workload_cluster::client::tests::a_proxy_of_the_environment_is_not_for_workload_clusters";
+        let again = std::process::Command::new(std::env::current_exe().unwrap())
+            .env("HTTPS_PROXY", "http://127.0.0.1:1")
+            .args(["--exact", test])
+            .output()
+            .unwrap();
+        let out = String::from_utf8_lossy(&again.stdout);
+        assert!(again.status.success() && out.contains("1 passed"), "{out}");
+    }
 }
