@@ -2,11 +2,14 @@
 //! client here, no runtime, no clock (`now` is an argument) and no environment.
 
 pub mod api_error;
+pub mod certificates;
 pub mod checksum;
 pub mod cluster;
 pub mod cluster_api;
 pub mod control_plane;
+pub mod datastore;
 pub mod host;
+pub mod kubernetes;
 pub mod machine;
 pub mod ownership;
 pub mod pki;

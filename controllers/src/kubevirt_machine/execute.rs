@@ -80,9 +80,9 @@ impl<'a> Executor<'a> {
         };
         // All of them together take no longer than any other pass; the next goes on with what is left.
         match tokio::time::timeout_at(visited.visit.deadline(), self::call(&visited.api, call)).await {
-            Ok(answer) => answer.map_err(|error| Failure::WorkloadCluster(format!("in the tenant: {error}"))),
+            Ok(answer) => answer.map_err(|error| Failure::WorkloadCluster(format!("in the workload cluster: {error}"))),
             Err(_) => Err(Failure::WorkloadCluster(
-                "the tenant's API server answers slowly".to_owned(),
+                "the workload cluster's API server responds too slowly".to_owned(),
             )),
         }
     }

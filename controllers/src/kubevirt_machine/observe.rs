@@ -1,4 +1,4 @@
-//! Step 1: reads what a KubevirtMachine refers to and what was made for it. Never writes.
+//! Reads what a KubevirtMachine refers to and what was made for it. Never writes.
 
 use crate::runtime::api_client::{ApiClient, ApiError, Object};
 use capn_api::{

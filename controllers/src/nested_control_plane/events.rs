@@ -6,11 +6,12 @@ use capn_api::{
     condition::find,
     nested_control_plane::{NestedControlPlaneStatus, condition as types},
 };
-use capn_core::control_plane::{
-    certificates::IssueReason,
-    diagnosis::Cause,
-    error::{Error, Retry},
-    status::Issued,
+use capn_core::{
+    certificates::{IssueReason, Issued},
+    control_plane::{
+        diagnosis::Cause,
+        error::{Error, Retry},
+    },
 };
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::{controller::Action, events::EventType, reflector::ObjectRef};
@@ -51,7 +52,7 @@ pub(super) async fn reissued(ctx: &Context, ncp: &NestedControlPlane, issued: &[
         by_reason.entry(*reason).or_default().push(certificate);
     }
     for (reason, certificates) in by_reason {
-        let note = format!("Reissued certificates, {reason}: {}", certificates.join(", "));
+        let note = format!("Reissued certificates ({reason}): {}", certificates.join(", "));
         tracing::info!("{note}");
         ctx.event(&reference(ncp), EventType::Normal, Reason::CertificateReissued, &note)
             .await;

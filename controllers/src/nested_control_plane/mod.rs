@@ -1,4 +1,4 @@
-//! NestedControlPlane: a tenant's control plane as pods. `reconcile` reads as the list of steps.
+//! NestedControlPlane: a control plane as pods. `reconcile` reads as the list of steps.
 
 mod events;
 mod execute;
@@ -8,19 +8,20 @@ use crate::runtime::controller::{Context, ReconcileError, Scope, reference, requ
 use crate::workload_cluster::Writer;
 use capn_api::{NestedControlPlane, Reason, cluster_api::Cluster};
 use capn_core::{
+    certificates::Issued,
     cluster_api::paused,
     control_plane::{
         cluster::{OfCluster, cluster_of, control_plane_of},
-        datastore,
         desired::ValidateError,
         diagnosis,
         error::Error,
         names::{self, Names},
-        plan::{self, Deletion, Next, Provision},
+        plan::{self, Deletion, Done, Next, Provision},
         start_limiter::StartLimiter,
         status::{self, Outcome},
         view::View,
     },
+    datastore,
     ownership::Owner,
 };
 use execute::Executor;
@@ -144,6 +145,7 @@ async fn reconcile(
         owner: Owner::new(ncp.as_ref(), names::UID_LABEL),
         ncp: ncp.as_ref().clone(),
         observed: None,
+        issued: Vec::new(),
         now,
     };
     let uid = ncp.uid().unwrap_or_default();
@@ -190,6 +192,8 @@ struct Reconciliation<'a> {
     ncp: NestedControlPlane,
     /// None while nothing was read: then nothing of it is known, which is not the same as nothing.
     observed: Option<View>,
+    /// Certificates that were issued in place of others.
+    issued: Vec<Issued>,
     now: Timestamp,
 }
 
@@ -229,9 +233,10 @@ impl Reconciliation<'_> {
         loop {
             pass = match pass.next() {
                 Next::Do(actions, waiting) => waiting.absorb(self.executor(&all).execute(actions).await),
-                Next::Done(ncp, outcome) => {
-                    self.ncp = *ncp;
-                    return Ok(*outcome);
+                Next::Done(done) => {
+                    let Done { ncp, outcome, issued } = *done;
+                    (self.ncp, self.issued) = (ncp, issued);
+                    return Ok(outcome);
                 }
             };
         }
@@ -280,12 +285,14 @@ impl Reconciliation<'_> {
             owner: _,
             ncp,
             observed,
+            issued,
             now,
         } = self;
         let status = |ncp: &NestedControlPlane| status::status(ncp, names, observed.as_ref(), &outcome, now);
         // Before it is written, because that wakes those that wait for a start slot.
         state.start_limiter.release_if_settled(&ncp, &status(&ncp));
         let written = ctx.api.apply_status(&ncp, status).await;
+        events::reissued(ctx, &ncp, &issued).await;
         let status = written.map_err(|error| ReconcileError::from(&error))?;
         let key = ObjectRef::from_obj(&ncp).to_string();
         let cause = observed.as_ref().and_then(diagnosis::diagnose);
@@ -293,14 +300,8 @@ impl Reconciliation<'_> {
         match &outcome {
             Outcome::Failed(error) => events::complain(ctx, &ncp, slice::from_ref(error), None, now).await,
             Outcome::Applied {
-                next_check: at,
-                issued,
-                errors,
-                ..
-            } => {
-                events::reissued(ctx, &ncp, issued).await;
-                events::complain(ctx, &ncp, errors, Some(*at), now).await
-            }
+                next_check: at, errors, ..
+            } => events::complain(ctx, &ncp, errors, Some(*at), now).await,
             // What is deleted may go without a word where nothing is watched.
             Outcome::Deleting(_) => Ok(requeue_at(Some(now + SignedDuration::from_secs(10)), now, &key)),
             Outcome::WaitingForStartSlot => Ok(requeue_at(Some(now + SignedDuration::from_secs(30)), now, &key)),

@@ -1,4 +1,4 @@
-//! Step 1: reads what a NestedControlPlane refers to and what was made for it. Never writes.
+//! Reads what a NestedControlPlane refers to and what was made for it. Never writes.
 
 use crate::runtime::api_client::{ApiClient, ApiError, Dependents, Object};
 use capn_api::{
@@ -7,14 +7,15 @@ use capn_api::{
     nested_control_plane::DatastoreMember,
 };
 use capn_core::{
+    certificates::{Secrets, secret_names},
     cluster_api::cluster_owner,
     control_plane::{
-        certificates::secret_names,
         cluster::OfCluster,
         names::{self, Names},
         stuck,
-        view::{Secrets, Services, StorageProblem, View, by_component, unbound},
+        view::{View, by_component},
     },
+    datastore::{self, Observed, StorageProblem},
     ownership::Owner,
 };
 use futures::future::try_join_all;
@@ -30,7 +31,7 @@ use tokio::try_join;
 const MOST_COMPLAINTS: usize = 2;
 
 /// Reads the Cluster of this object: its owner or, while Cluster API's core has not said so yet,
-/// the one that names it as its control plane. Core takes seconds over the owner, and a tenant
+/// the one that names it as its control plane. Core takes seconds over the owner, and a control plane
 /// need not wait for them. An owner reference alone proves nothing: any user may write one.
 pub(crate) async fn cluster(api: &ApiClient, ncp: &NestedControlPlane) -> Result<OfCluster, ApiError> {
     let namespace = ncp.namespace();
@@ -68,13 +69,13 @@ pub(crate) async fn observe(
     let mut deployments = Found::owned(deployments, owner);
     let mut pods_of = by_component(pods);
     let mut pods_of = |component| pods_of.remove(component).unwrap_or_default();
-    let (api_server_pods, controllers_pods, etcd_pods) = (
+    let (api_server_pods, controllers_pods, datastore_pods) = (
         pods_of(names::API_SERVER),
         pods_of(names::CONTROLLERS),
-        pods_of(names::ETCD),
+        pods_of(datastore::COMPONENT),
     );
-    let (api_server, controllers, etcd) = (names.api_server(), names.controllers(), names.etcd());
-    let (api_server, controllers, etcd) = try_join!(
+    let (api_server, controllers, stateful_set) = (names.api_server(), names.controllers(), names.etcd());
+    let (api_server, controllers, stateful_set) = try_join!(
         workload(
             dependents,
             namespace,
@@ -92,40 +93,40 @@ pub(crate) async fn observe(
         workload(
             dependents,
             namespace,
-            &etcd,
-            Found::owned(sets, owner).take(&etcd),
-            &etcd_pods
+            &stateful_set,
+            Found::owned(sets, owner).take(&stateful_set),
+            &datastore_pods
         ),
     )?;
     let mut observed = View {
         secrets,
-        services: Services {
-            api_server: services.take(&names.api_server_service()),
-            etcd: services.take(&names.etcd()),
-            etcd_peers: services.take(&names.etcd_peers()),
+        api_server_service: services.take(&names.api_server_service()),
+        datastore: Observed {
+            stateful_set,
+            config: Found::owned(configs, owner).take(&names.etcd()),
+            service: services.take(&names.etcd()),
+            peers: services.take(&names.etcd_peers()),
+            budget: budgets.take(&names.etcd()),
+            pods: datastore_pods,
+            claims,
+            foreign_claims: Vec::new(),
+            storage: StorageProblem::None,
         },
-        etcd,
-        etcd_config: Found::owned(configs, owner).take(&names.etcd()),
         api_server,
         controllers,
         revisions: Found::owned(revisions, owner).0,
-        etcd_budget: budgets.take(&names.etcd()),
         api_server_budget: budgets.take(&names.api_server()),
         controllers_budget: budgets.take(&names.controllers()),
         api_server_pods,
         controllers_pods,
-        etcd_pods,
-        claims,
-        foreign_claims: Vec::new(),
-        storage: StorageProblem::None,
         complaints: Vec::new(),
         now,
     };
-    if observed.etcd.is_none() && observed.claims.is_empty() {
-        observed.foreign_claims = foreign_claims(api, namespace, names).await?;
+    if observed.datastore.stateful_set.is_none() && observed.datastore.claims.is_empty() {
+        observed.datastore.foreign_claims = foreign_claims(api, namespace, names).await?;
     }
-    if let Some(claim) = unbound(&observed.claims).filter(|claim| !observed.is_new(*claim)) {
-        observed.storage = storage_problem(api, claim).await?;
+    if let Some(claim) = observed.datastore.unbound().filter(|claim| !observed.is_new(*claim)) {
+        observed.datastore.storage = storage_problem(api, claim).await?;
     }
     for uid in stuck::stuck(&observed).into_iter().take(MOST_COMPLAINTS) {
         let events = api.warnings_of(namespace, &uid).await?;
@@ -215,7 +216,7 @@ async fn claims(
 
 /// A StatefulSet uses the claims that it finds, whosever they are: those that are not ours.
 async fn foreign_claims(api: &ApiClient, namespace: &str, names: &Names) -> Result<Vec<String>, ApiError> {
-    let claims = (0..names::ETCD_MEMBERS).map(|ordinal| {
+    let claims = (0..datastore::MAX_MEMBERS).map(|ordinal| {
         let name = names.claim(ordinal);
         async move { api.get::<PersistentVolumeClaim>(Some(namespace), &name).await }
     });

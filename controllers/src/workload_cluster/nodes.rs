@@ -44,7 +44,7 @@ impl Nodes {
         };
         Ok(match self.0.visit(&key) {
             Ok(visit) => Ok(Visited { api, visit, key }),
-            Err(_) => Err("other tenants are being asked first".into()),
+            Err(_) => Err("other workload clusters are being asked first".into()),
         })
     }
 

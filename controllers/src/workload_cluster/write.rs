@@ -19,9 +19,9 @@ use std::{
 use tokio::time::Instant;
 
 /// Field manager inside workload clusters.
-const MANAGER: &str = "capn-tenant";
+const MANAGER: &str = "capn-workload-cluster";
 /// Field manager of what belongs to the workload cluster after it was made.
-const SEEDER: &str = "capn-seed";
+const CREATE_ONLY: &str = "capn-create-only";
 /// After so long, objects are written again although nothing changed here.
 const RESYNC_PERIOD: Duration = Duration::from_secs(3600);
 /// Calls to one workload cluster at the same time.
@@ -34,7 +34,7 @@ pub(crate) struct Writer(WorkloadClusters<Known>);
 #[derive(Clone)]
 struct Known {
     api: ApiClient,
-    seeder: ApiClient,
+    create_only: ApiClient,
     written: Option<(u64, Instant)>,
     /// What has been written of content that is not written whole yet.
     progress: Arc<Mutex<HashSet<u64>>>,
@@ -86,7 +86,7 @@ impl Writer {
         let client = access.client().await.map_err(PrepareError::Client)?;
         let known = Known {
             api: ApiClient::new(client.clone(), MANAGER),
-            seeder: ApiClient::new(client, SEEDER),
+            create_only: ApiClient::new(client, CREATE_ONLY),
             written: None,
             progress: Arc::default(),
         };
@@ -125,7 +125,7 @@ impl Known {
 
     async fn create<K: Object>(&self, objects: Vec<K>) -> Result<(), ApiError> {
         for object in objects {
-            self.once(&object, self.seeder.create_reserved(&object)).await?;
+            self.once(&object, self.create_only.create_reserved(&object)).await?;
         }
         Ok(())
     }
@@ -153,8 +153,8 @@ async fn apply(known: &Known, objects: Objects) -> Result<(), ApiError> {
         endpoint_slice,
         service_accounts,
         services,
-        theirs,
-        their_deployments,
+        create_only_config_maps,
+        create_only_deployments,
         deployments,
         daemon_sets,
     } = objects;
@@ -167,8 +167,8 @@ async fn apply(known: &Known, objects: Objects) -> Result<(), ApiError> {
     known.apply(config_maps).await?;
     known.apply(service_accounts).await?;
     known.apply(services).await?;
-    known.create(theirs).await?;
-    known.create(their_deployments).await?;
+    known.create(create_only_config_maps).await?;
+    known.create(create_only_deployments).await?;
     known.apply(deployments).await?;
     known.apply(daemon_sets).await
 }

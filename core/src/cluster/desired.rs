@@ -1,4 +1,4 @@
-//! Step 2: what this object is to do for its Cluster. No client.
+//! What a KubevirtCluster is to do for its Cluster.
 
 use capn_api::{KubevirtCluster, Reason, cluster_api::Cluster};
 
@@ -20,7 +20,7 @@ pub enum ValidateError {
     )]
     ControlPlaneInVms,
     #[error(
-        "spec.infraClusterSecretRef is not supported by this release: VMs run in the management cluster; remove it, unless the infrastructure was made by another provider, which is left as it is"
+        "spec.infraClusterSecretRef is not supported by this release: VMs run in the management cluster. Remove the field, unless the infrastructure was created by another provider; it is left as it is"
     )]
     ExternalInfrastructure,
 }

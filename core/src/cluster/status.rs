@@ -1,4 +1,4 @@
-//! Step 5: status and conditions, on every exit.
+//! Status and conditions, on every exit.
 
 use super::desired::ValidateError;
 use capn_api::{

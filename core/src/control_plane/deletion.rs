@@ -1,10 +1,9 @@
 //! What is deleted with a control plane.
 
+use super::action::Object;
 use super::view::View;
-use capn_api::{
-    NestedControlPlane,
-    nested_control_plane::{NestedControlPlaneSpec, RetentionPolicy},
-};
+use capn_api::NestedControlPlane;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
@@ -21,17 +20,23 @@ pub fn orphaned(ncp: &NestedControlPlane, view: &View) -> bool {
         owners.any(|owner| Some(&owner.uid) == uid.as_ref())
     };
     let deployments = view.api_server.iter().chain(&view.controllers);
-    let sets = view.etcd.iter().map(|live| &live.metadata);
+    let sets = view.datastore.stateful_set.iter().map(|live| &live.metadata);
     let workloads = deployments.map(|live| &live.metadata).chain(sets);
-    let services = view.services.all().into_iter().flatten().map(|live| &live.metadata);
+    let services = view.services().map(|live| &live.metadata);
     let secrets = view.secrets.all().map(|live| &live.metadata);
     let mut workloads = workloads.peekable();
     workloads.peek().is_some() && !workloads.chain(services).chain(secrets).any(owned)
 }
 
-/// Whether the volumes go with the control plane.
-pub fn deletes_claims(spec: &NestedControlPlaneSpec) -> bool {
-    let etcd = spec.datastore.as_ref().and_then(|datastore| datastore.etcd.as_ref());
-    let retention = etcd.and_then(|etcd| etcd.persistent_volume_claim_retention_policy.as_ref());
-    retention.is_none_or(|retention| retention.when_deleted == RetentionPolicy::Delete)
+/// What a step of a deletion deletes, and what the next one waits for.
+pub type Step = (Vec<Object>, Option<String>);
+
+/// What is waited for while pods of a component are there.
+pub fn ended(component: &str, pods: &[Pod]) -> Option<String> {
+    (!pods.is_empty()).then(|| format!("waiting for the pods of {component} to terminate"))
+}
+
+/// What is waited for while this object is there.
+pub fn gone(kind: &str, left: &impl ResourceExt) -> String {
+    format!("waiting for {kind} {} to be deleted", left.name_any())
 }

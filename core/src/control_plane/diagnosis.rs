@@ -1,6 +1,7 @@
-//! Why a control plane is not available yet, told from its pods and claims. Pure.
+//! Why a control plane is not available yet, told from its pods and claims.
 
-use super::view::{StorageProblem, View, unbound};
+use super::view::View;
+use crate::datastore;
 use crate::text::excerpt;
 use capn_api::Reason;
 use k8s_openapi::api::{
@@ -22,7 +23,7 @@ pub struct Cause {
 
 /// The first cause that can be told, the nearest to the root first.
 pub fn diagnose(observed: &View) -> Option<Cause> {
-    diagnose_etcd(observed)
+    datastore::diagnose(observed)
         .or_else(|| diagnose_deployment(observed.api_server.as_ref(), &observed.api_server_pods, observed))
 }
 
@@ -34,26 +35,7 @@ pub fn diagnose_components(observed: &View) -> Option<Cause> {
 
 fn diagnose_deployment(deployment: Option<&Deployment>, pods: &[Pod], observed: &View) -> Option<Cause> {
     let refused = deployment.and_then(refused_pods);
-    refused.or_else(|| pods.iter().find_map(|one| pod(one, observed)))
-}
-
-/// The same of etcd alone.
-pub fn diagnose_etcd(observed: &View) -> Option<Cause> {
-    let pods = observed.etcd_pods.iter().filter_map(|one| pod(one, observed));
-    let causes = storage(observed)
-        .into_iter()
-        .chain(refused_members(observed))
-        .chain(pods);
-    // A claim may wait for its pod: then what keeps the pod away is the cause.
-    let (user, other): (Vec<_>, Vec<_>) = causes.partition(|cause| cause.needs_user_action);
-    user.into_iter().chain(other).next()
-}
-
-/// Pods that the management cluster does not take: over a quota, a limit range, a webhook.
-fn refused_members(observed: &View) -> Option<Cause> {
-    let set = observed.etcd.as_ref()?;
-    let why = observed.complaint(set)?;
-    Some(failed_create(&format!("StatefulSet {}", set.name_any()), why))
+    refused.or_else(|| pods.iter().find_map(|one| diagnose_pod(one, observed)))
 }
 
 fn refused_pods(deployment: &Deployment) -> Option<Cause> {
@@ -65,7 +47,8 @@ fn refused_pods(deployment: &Deployment) -> Option<Cause> {
     Some(failed_create(&format!("Deployment {}", deployment.name_any()), &why))
 }
 
-fn failed_create(workload: &str, why: &str) -> Cause {
+/// Pods that the management cluster does not take: over a quota, a limit range, a webhook.
+pub fn failed_create(workload: &str, why: &str) -> Cause {
     Cause {
         reason: Reason::FailedCreate,
         message: format!("pods of {workload} cannot be created: {why}"),
@@ -73,40 +56,8 @@ fn failed_create(workload: &str, why: &str) -> Cause {
     }
 }
 
-fn storage(observed: &View) -> Option<Cause> {
-    let claim = unbound(&observed.claims)?;
-    let name = format!("{}/{}", claim.namespace().unwrap_or_default(), claim.name_any());
-    let cause = |reason, message, needs_user_action| {
-        Some(Cause {
-            reason,
-            message,
-            needs_user_action,
-        })
-    };
-    match &observed.storage {
-        StorageProblem::NoDefaultClass => cause(
-            Reason::NoStorageClass,
-            format!(
-                "claim {name} waits for a volume: the management cluster has no default StorageClass; mark one as default, or set spec.datastore.etcd.storage.storageClassName in a new control plane"
-            ),
-            true,
-        ),
-        StorageProblem::NoSuchClass(class) => cause(
-            Reason::NoStorageClass,
-            format!(
-                "claim {name} waits for a volume: there is no StorageClass {class:?}; create it, or a PersistentVolume of that class"
-            ),
-            true,
-        ),
-        StorageProblem::None => cause(
-            Reason::WaitingForVolume,
-            format!("claim {name} waits for its volume"),
-            false,
-        ),
-    }
-}
-
-fn pod(pod: &Pod, observed: &View) -> Option<Cause> {
+/// What keeps a pod from serving.
+pub fn diagnose_pod(pod: &Pod, observed: &View) -> Option<Cause> {
     let status = pod.status.as_ref()?;
     // One that has ended, such as an evicted one, is replaced by another.
     let ended = matches!(status.phase.as_deref(), Some("Failed" | "Succeeded"));
@@ -298,7 +249,7 @@ mod tests {
                 json!({"state": {"terminated": terminated}}),
                 json!({"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": terminated}}),
             ] {
-                let cause = pod(&pod_with(state), &View::default()).unwrap();
+                let cause = diagnose_pod(&pod_with(state), &View::default()).unwrap();
                 assert_eq!(
                     (cause.reason, cause.message.as_str()),
                     (Reason::CrashLoopBackOff, message)
@@ -311,18 +262,17 @@ mod tests {
     fn a_claim_that_waits_for_its_pod_is_not_the_cause() {
         let claim =
             json!({"metadata": {"name": "data-acme-etcd-0", "namespace": "tenants"}, "status": {"phase": "Pending"}});
-        let mut observed = View {
-            claims: vec![serde_json::from_value(claim).unwrap()],
-            ..View::default()
-        };
+        let mut observed = View::default();
+        observed.datastore.claims = vec![serde_json::from_value(claim).unwrap()];
         assert_eq!(diagnose(&observed).unwrap().reason, Reason::WaitingForVolume);
         let unplaced = json!({"metadata": {"name": "acme-etcd-0"}, "status": {"conditions": [
             {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available"}]}});
-        observed.etcd_pods = vec![serde_json::from_value(unplaced).unwrap()];
+        observed.datastore.pods = vec![serde_json::from_value(unplaced).unwrap()];
         assert_eq!(diagnose(&observed).unwrap().reason, Reason::Unschedulable);
-        observed.etcd_pods.clear();
-        observed.etcd = serde_json::from_value(json!({"metadata": {"name": "acme-etcd", "uid": "u"}})).unwrap();
-        observed.complaints = vec![crate::control_plane::stuck::Complaint {
+        observed.datastore.pods.clear();
+        let set = json!({"metadata": {"name": "acme-etcd", "uid": "u"}});
+        observed.datastore.stateful_set = serde_json::from_value(set).unwrap();
+        observed.complaints = vec![crate::control_plane::view::Complaint {
             uid: "u".into(),
             message: "no PriorityClass".into(),
         }];
@@ -335,15 +285,15 @@ mod tests {
     fn a_pod_that_has_ended_or_goes_is_not_what_is_wrong() {
         let fails = json!({"state": {"terminated": {"exitCode": 1, "message": "x"}}});
         let current = pod_with(fails);
-        assert!(pod(&current, &View::default()).is_some());
+        assert!(diagnose_pod(&current, &View::default()).is_some());
         for phase in ["Failed", "Succeeded"] {
             let mut evicted = current.clone();
             evicted.status.as_mut().unwrap().phase = Some(phase.into());
-            assert_eq!(pod(&evicted, &View::default()), None, "{phase}");
+            assert_eq!(diagnose_pod(&evicted, &View::default()), None, "{phase}");
         }
         let mut going = current;
         going.metadata.deletion_timestamp = Some(serde_json::from_value(json!("2026-11-26T10:00:00Z")).unwrap());
-        assert_eq!(pod(&going, &View::default()), None);
+        assert_eq!(diagnose_pod(&going, &View::default()), None);
     }
 
     #[test]
@@ -355,7 +305,7 @@ mod tests {
             json!({"image": long, "state": {"waiting": {"reason": "ErrImagePull", "message": long}}}),
         ];
         for case in cases {
-            let message = pod(&pod_with(case), &View::default()).unwrap().message;
+            let message = diagnose_pod(&pod_with(case), &View::default()).unwrap().message;
             assert!(message.len() < 2500 && message.contains('…'), "{} bytes", message.len());
             assert!(!message.contains(char::is_control), "{message}");
         }

@@ -1,6 +1,7 @@
 //! What can keep a pass from finishing, and what a user is told of it.
 
-use super::{certificates::CertificateError, desired::ValidateError};
+use super::desired::ValidateError;
+use crate::certificates::CertificateError;
 use crate::{api_error::ApiError, workload_cluster::PrepareError};
 use capn_api::{Reason, nested_control_plane::condition};
 
@@ -21,7 +22,7 @@ pub enum Error {
     #[error(transparent)]
     Apply(#[from] ApiError),
     #[error(transparent)]
-    Seed(#[from] PrepareError),
+    Prepare(#[from] PrepareError),
 }
 
 /// Whether a pass is tried again without anything having happened.
@@ -56,7 +57,7 @@ impl Error {
             Self::Validate(_) => 2,
             Self::Observe(_) | Self::Apply(_) => 3,
             Self::Keys(_) => 4,
-            Self::Seed(_) => 5,
+            Self::Prepare(_) => 5,
         }
     }
 
@@ -113,7 +114,7 @@ impl Error {
             Self::Apply(error) if error.is_forbidden() => policy(Reason::WriteDenied, true, Retry::Backoff, available),
             Self::Apply(error) if error.is_invalid() => policy(Reason::WriteRefused, true, Retry::Backoff, available),
             Self::Apply(_) => policy(Reason::WriteFailed, false, Retry::Backoff, available),
-            Self::Seed(_) => policy(Reason::WorkloadClusterNotPrepared, false, Retry::Backoff, available),
+            Self::Prepare(_) => policy(Reason::WorkloadClusterNotPrepared, false, Retry::Backoff, available),
         }
     }
 }

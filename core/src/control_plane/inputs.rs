@@ -1,13 +1,13 @@
 //! What a running control plane was last made from. It is kept in a ControllerRevision, so that it
-//! stays alive while its spec or its Cluster cannot be used. Pure.
+//! stays alive while its spec or its Cluster cannot be used.
 
-use super::addresses::Given;
-use super::datastore;
-use super::desired::{Tenant, ValidateError, initialized, validate};
+use super::desired::{DesiredControlPlane, Given, ValidateError, initialized, validate};
 use super::objects;
-use super::versions;
+use super::revision;
 use super::view::View;
 use crate::checksum::checksum;
+use crate::datastore;
+use crate::kubernetes::releases;
 use capn_api::{
     NestedControlPlane,
     cluster_api::{Cluster, ClusterNetwork},
@@ -64,8 +64,8 @@ impl Inputs {
     /// release of the provider replaces none of them. Another Kubernetes version replaces them anyway, and
     /// brings the latest.
     pub fn template_revision_for(stored: Option<&Self>, ncp: &NestedControlPlane) -> u32 {
-        let latest = objects::LATEST_TEMPLATE_REVISION;
-        let same = stored.filter(|stored| versions::parse(&stored.spec.version) == versions::parse(&ncp.spec.version));
+        let latest = revision::LATEST_TEMPLATE_REVISION;
+        let same = stored.filter(|stored| releases::parse(&stored.spec.version) == releases::parse(&ncp.spec.version));
         same.map_or(latest, |stored| stored.template_revision.min(latest))
     }
 
@@ -85,7 +85,11 @@ impl Inputs {
     }
 
     /// The revision that stores these inputs, unless the newest does.
-    pub fn revision(&self, tenant: &Tenant, revisions: &[ControllerRevision]) -> Option<ControllerRevision> {
+    pub fn revision(
+        &self,
+        desired: &DesiredControlPlane,
+        revisions: &[ControllerRevision],
+    ) -> Option<ControllerRevision> {
         let data = serde_json::to_value(self).ok()?;
         // As it is written: a time, for instance, is written with less than it may hold.
         if newest(revisions) == Some(&data) {
@@ -100,7 +104,7 @@ impl Inputs {
         let text = data.to_string();
         let name = checksum([text.as_bytes(), &number.to_be_bytes()]);
         Some(ControllerRevision {
-            metadata: objects::metadata(tenant, tenant.names.revision(&name), tenant.names.labels()),
+            metadata: objects::metadata(desired, desired.names.revision(&name), desired.names.labels()),
             data: Some(RawExtension(data)),
             revision: number,
         })
@@ -112,8 +116,8 @@ fn newest(revisions: &[ControllerRevision]) -> Option<&Value> {
     Some(&newest.data.as_ref()?.0)
 }
 
-/// What a control plane should be; `stored` is what it was last made from. What is wrong with it comes beside the one that was applied last,
-/// which is kept alive meanwhile.
+/// What a control plane should be; `stored` is what it was last made from. What is wrong with it comes beside the
+/// one that was applied last, which is kept alive meanwhile.
 ///
 /// # Errors
 /// When it cannot be used, and it has never run.
@@ -122,12 +126,12 @@ pub fn desired(
     cluster: &Cluster,
     view: &View,
     stored: Option<&Inputs>,
-) -> Result<(Tenant, Option<ValidateError>), ValidateError> {
+) -> Result<(DesiredControlPlane, Option<ValidateError>), ValidateError> {
     let runs = initialized(ncp) || datastore::initialized(ncp, Some(view));
     let in_use = stored.filter(|_| runs);
     let used = in_use.and_then(|inputs| {
         let (ncp, cluster) = inputs.applied_to(ncp, cluster);
-        validate(&ncp, &cluster).ok().map(|used| Tenant {
+        validate(&ncp, &cluster).ok().map(|used| DesiredControlPlane {
             template_revision: inputs.template_revision,
             ..used
         })
@@ -135,7 +139,7 @@ pub fn desired(
     let wanted = validate(ncp, cluster).and_then(|wanted| unchanged(wanted, used.as_ref()));
     match (wanted, used) {
         (Ok(wanted), _) => Ok((
-            Tenant {
+            DesiredControlPlane {
                 template_revision: Inputs::template_revision_for(stored, ncp),
                 ..wanted
             },
@@ -148,7 +152,10 @@ pub fn desired(
 
 /// Refuses what cannot change while a control plane is in use: workers, Services and certificates
 /// hold it.
-fn unchanged(wanted: Tenant, used: Option<&Tenant>) -> Result<Tenant, ValidateError> {
+fn unchanged(
+    wanted: DesiredControlPlane,
+    used: Option<&DesiredControlPlane>,
+) -> Result<DesiredControlPlane, ValidateError> {
     let Some(used) = used else { return Ok(wanted) };
     let ranges = |ranges: &[IpNet]| ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let (old, new) = (&used.network, &wanted.network);
@@ -166,7 +173,7 @@ fn unchanged(wanted: Tenant, used: Option<&Tenant>) -> Result<Tenant, ValidateEr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control_plane::tests::{cluster, ncp, tenant};
+    use crate::control_plane::tests::{cluster, desired, ncp};
     use serde_json::json;
 
     #[test]
@@ -185,9 +192,9 @@ mod tests {
                 &BTreeMap::new(),
                 1,
             );
-            let tenant = tenant(spec.clone());
-            let stored = [inputs.revision(&tenant, &[]).unwrap()];
-            assert!(inputs.revision(&tenant, &stored).is_none(), "{spec}");
+            let desired = desired(spec.clone());
+            let stored = [inputs.revision(&desired, &[]).unwrap()];
+            assert!(inputs.revision(&desired, &stored).is_none(), "{spec}");
             assert!(Inputs::stored(&stored).is_some(), "{spec}");
             let other = Inputs::of(
                 &ncp(json!({"version": "v1.36.2"})),
@@ -196,7 +203,7 @@ mod tests {
                 &BTreeMap::new(),
                 1,
             );
-            let next = other.revision(&tenant, &stored).unwrap();
+            let next = other.revision(&desired, &stored).unwrap();
             assert_eq!(next.revision, 2);
             assert_ne!(next.metadata.name, stored[0].metadata.name);
         }
@@ -215,7 +222,7 @@ mod tests {
                 1,
             )
         };
-        let latest = objects::LATEST_TEMPLATE_REVISION;
+        let latest = revision::LATEST_TEMPLATE_REVISION;
         let cases = [
             (None, latest),
             (Some(stored("v1.36.3", 0)), 0),

@@ -1,9 +1,8 @@
 //! Control planes as pods: what is known of one, what it should be, and what is said of it.
 
+pub mod action;
 pub mod addresses;
-pub mod certificates;
 pub mod cluster;
-pub mod datastore;
 pub mod deletion;
 pub mod desired;
 pub mod diagnosis;
@@ -14,10 +13,10 @@ pub mod names;
 pub mod objects;
 pub mod order;
 pub mod plan;
+pub mod revision;
 pub mod start_limiter;
 pub mod status;
 pub mod stuck;
-pub mod versions;
 pub mod view;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Names, labels and ports of a tenant's objects, final from the first release on.
+//! Names, labels and ports of a control plane's objects, final from the first release on.
 
 use capn_api::cluster_api::CLUSTER_NAME_LABEL;
 use std::collections::BTreeMap;
@@ -9,24 +9,15 @@ pub const COMPONENT_LABEL: &str = "controlplane.cluster.x-k8s.io/component";
 pub const API_SERVER: &str = "apiserver";
 /// Value of [`COMPONENT_LABEL`] on the pods of kube-controller-manager and kube-scheduler.
 pub const CONTROLLERS: &str = "controllers";
-/// Value of [`COMPONENT_LABEL`] on etcd's pods.
-pub const ETCD: &str = "etcd";
 /// Value of [`COMPONENT_LABEL`] on Secrets.
 pub const CERTIFICATES: &str = "certificates";
 /// Label of everything that belongs to a NestedControlPlane: its UID. A second control plane of the
 /// same name shares neither Services nor volumes with the first.
 pub const UID_LABEL: &str = "controlplane.cluster.x-k8s.io/control-plane-uid";
-/// Label of etcd's objects: which datastore of the control plane they belong to. Selectors and claims
-/// carry it from the first day, because they cannot be changed.
-pub const DATASTORE_GENERATION_LABEL: &str = "controlplane.cluster.x-k8s.io/datastore-generation";
-/// The only value of [`DATASTORE_GENERATION_LABEL`] so far.
-const DATASTORE_GENERATION: &str = "1";
 /// Annotation of control plane pods: the Kubernetes version that they serve.
 pub const VERSION_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/version";
 /// Annotation of control plane pods: the rollout that made them.
 pub const ROLLOUT_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/rollout-after";
-/// Annotation of etcd's pods: the version of etcd that they run.
-pub const ETCD_VERSION_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/etcd-version";
 /// Annotation of a NestedControlPlane whose datastore has been in use: it is never started on an empty
 /// one again.
 pub const DATASTORE_INITIALIZED_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/datastore-initialized";
@@ -36,17 +27,19 @@ pub const ACCEPT_DATASTORE_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/acc
 
 /// Port of the API server in its pod.
 pub const API_SERVER_PORT: i32 = 6443;
-/// Port of etcd for clients.
-pub const ETCD_CLIENT_PORT: i32 = 2379;
-/// Port of etcd for its peers.
-pub const ETCD_PEER_PORT: i32 = 2380;
-/// Port of etcd's health and metrics, without TLS.
-pub const ETCD_HEALTH_PORT: i32 = 2381;
-/// Members that names and certificates are made for, however many there are.
-pub const ETCD_MEMBERS: i32 = 3;
 
 /// Longest name of a Cluster: a StatefulSet's pods carry `<cluster>-etcd-<hash>` as a label.
 pub const MAX_CLUSTER_NAME_LENGTH: usize = 47;
+
+/// Names of the volumes of a control plane's pods that are not a user's.
+pub const OWN_VOLUMES: [&str; 6] = [
+    "api-server",
+    "tmp",
+    "controller-manager",
+    "controller-manager-credentials",
+    "scheduler",
+    "scheduler-credentials",
+];
 
 /// Names and labels of the objects of one control plane.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -64,7 +57,8 @@ impl Names {
         }
     }
 
-    fn with(&self, suffix: &str) -> String {
+    /// `<cluster>-<suffix>`.
+    pub(crate) fn with(&self, suffix: &str) -> String {
         format!("{}-{suffix}", self.cluster)
     }
 
@@ -75,14 +69,6 @@ impl Names {
     /// Secret of the Cluster's authority.
     pub fn ca(&self) -> String {
         self.with("ca")
-    }
-    /// Secret of etcd's authority.
-    pub fn etcd_ca(&self) -> String {
-        self.with("etcd")
-    }
-    /// Secret of the authority of etcd's peers.
-    pub fn etcd_peer_ca(&self) -> String {
-        self.with("etcd-peer")
     }
     /// Secret of the front proxy authority.
     pub fn proxy_ca(&self) -> String {
@@ -104,14 +90,6 @@ impl Names {
     pub fn api_server_certificates(&self) -> String {
         self.with("apiserver")
     }
-    /// Secret with which kube-apiserver calls etcd.
-    pub fn etcd_client(&self) -> String {
-        self.with("apiserver-etcd-client")
-    }
-    /// Secret of etcd's members.
-    pub fn etcd_certificates(&self) -> String {
-        self.with("etcd-member")
-    }
     /// Secret of kube-controller-manager.
     pub fn controller_manager(&self) -> String {
         self.with("controller-manager")
@@ -132,33 +110,9 @@ impl Names {
     pub fn api_server_service(&self) -> String {
         self.with("apiserver")
     }
-    /// etcd's StatefulSet, Service and ConfigMap.
-    pub fn etcd(&self) -> String {
-        self.with("etcd")
-    }
-    /// The Service of etcd's members among themselves.
-    pub fn etcd_peers(&self) -> String {
-        self.with("etcd-peer")
-    }
-
     /// Name of a ControllerRevision with this checksum.
     pub fn revision(&self, checksum: &str) -> String {
         self.with(checksum)
-    }
-
-    /// Name of the claim of an etcd member.
-    pub fn claim(&self, ordinal: i32) -> String {
-        self.claim_of(&self.member(ordinal))
-    }
-
-    /// Name of the claim of the etcd member of this name.
-    pub fn claim_of(&self, member: &str) -> String {
-        format!("data-{member}")
-    }
-
-    /// Name of an etcd member and of its pod.
-    pub fn member(&self, ordinal: i32) -> String {
-        format!("{}-{ordinal}", self.etcd())
     }
 
     /// Labels of every object of the control plane.
@@ -173,9 +127,6 @@ impl Names {
     pub fn component(&self, component: &str) -> BTreeMap<String, String> {
         let mut labels = self.labels();
         labels.insert(COMPONENT_LABEL.to_owned(), component.to_owned());
-        if component == ETCD {
-            labels.insert(DATASTORE_GENERATION_LABEL.to_owned(), DATASTORE_GENERATION.to_owned());
-        }
         labels
     }
 
@@ -190,17 +141,12 @@ impl Names {
     pub fn owned_selector(&self) -> String {
         format!("{UID_LABEL}={}", self.uid)
     }
-
-    /// Host name of an etcd member, by which its peers reach it.
-    pub fn etcd_member(&self, ordinal: i32, namespace: &str) -> String {
-        format!("{}.{}.{namespace}.svc", self.member(ordinal), self.etcd_peers())
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control_plane::certificates::secret_names;
+    use crate::certificates::secret_names;
 
     /// What follows the Cluster's name, in every name that is not made of a checksum. Cluster API and its
     /// providers have the rest.

@@ -1,44 +1,54 @@
 //! What keeps pods from being made or from getting their volumes is told by Events alone: which object
-//! to ask for them. Pure.
+//! to ask for them.
 
-use super::view::{View, holds};
+use super::view::{Complaint, View, holds, settles};
 use crate::text::excerpt;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::ResourceExt;
 
-/// What others say of an object that does not come further.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Complaint {
-    /// UID of the object.
-    pub uid: String,
-    /// The newest warning about it.
-    pub message: String,
-}
-
-/// UIDs of the objects that have not come further for a while, the nearest to the root first: etcd's
-/// StatefulSet without its pods, and pods on a Node without their volumes.
+/// UIDs of the objects that have not come further for a while, the nearest to the root first: the
+/// datastore without its pods, and pods on a Node without their volumes.
 pub fn stuck(observed: &View) -> Vec<String> {
-    let set = observed.etcd.as_ref().filter(|_| lacks_pods(observed));
-    let set = set.filter(|set| !observed.is_new(*set)).and_then(ResourceExt::uid);
+    let set = observed.datastore.stateful_set.as_ref();
+    let set = set.filter(|set| observed.datastore.lacks_pods() && !observed.is_new(*set));
     let pods = observed.pods().filter(|pod| unprepared(pod) && !observed.is_new(*pod));
-    set.into_iter().chain(pods.filter_map(ResourceExt::uid)).collect()
-}
-
-/// Whether etcd's StatefulSet has fewer pods than it wants.
-pub fn lacks_pods(observed: &View) -> bool {
-    let wanted = observed.etcd.as_ref().and_then(|set| set.spec.as_ref()?.replicas);
-    let found = i32::try_from(observed.etcd_pods.len()).unwrap_or(i32::MAX);
-    wanted.is_some_and(|wanted| found < wanted)
+    set.and_then(ResourceExt::uid)
+        .into_iter()
+        .chain(pods.filter_map(ResourceExt::uid))
+        .collect()
 }
 
 /// Whether a pod is on a Node, and has neither its volumes nor its sandbox there.
 pub fn unprepared(pod: &Pod) -> bool {
-    let placed = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
     let pending = pod
         .status
         .as_ref()
         .is_some_and(|status| status.phase.as_deref() == Some("Pending"));
-    placed && pending && pod.metadata.deletion_timestamp.is_none() && !holds(pod, "PodReadyToStartContainers")
+    placed(pod) && pending && pod.metadata.deletion_timestamp.is_none() && !holds(pod, "PodReadyToStartContainers")
+}
+
+/// Events are not watched.
+const POLL_INTERVAL: SignedDuration = SignedDuration::from_secs(15);
+
+/// When the first object that does not come further is no longer new; or when to ask again what
+/// others say of it.
+pub fn next_look(view: &View) -> Option<Timestamp> {
+    let claim = view.datastore.unbound().and_then(settles);
+    let waiting = view.pods().filter(|pod| !placed(pod) || unprepared(pod));
+    let set = view.datastore.stateful_set.as_ref();
+    let set = set.filter(|_| view.datastore.lacks_pods());
+    let settles = claim
+        .into_iter()
+        .chain(waiting.filter_map(settles))
+        .chain(set.and_then(settles));
+    let again = (!stuck(view).is_empty()).then(|| view.now + POLL_INTERVAL);
+    settles.filter(|at| *at > view.now).chain(again).min()
+}
+
+/// Whether a pod has a Node.
+fn placed(pod: &Pod) -> bool {
+    pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
 }
 
 /// What the newest of these Events says.

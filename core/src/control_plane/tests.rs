@@ -2,19 +2,24 @@
 
 use super::{
     addresses::{Addresses, addresses},
-    certificates::{self, Authorities, CertificateError, Marks},
-    desired::{Tenant, ValidateError, validate},
+    desired::{DesiredControlPlane, ValidateError, validate},
+    names::{API_SERVER, CONTROLLERS},
     objects,
+    plan::{Action, Object},
+    view::View,
 };
+use crate::certificates::{self, Authorities, CertificateError, Marks};
+use crate::datastore::{self, Data};
 use crate::pki::{Authority, PemPair};
 use capn_api::{NestedControlPlane, cluster_api::Cluster, common::ApiEndpoint};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Service;
-use serde_json::{Value, json};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::LazyLock,
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{ConfigMap, Service},
+    policy::v1::PodDisruptionBudget,
 };
+use serde_json::{Value, json};
+use std::{collections::BTreeSet, sync::LazyLock};
 
 pub(super) fn ncp(spec: Value) -> NestedControlPlane {
     serde_json::from_value(json!({
@@ -36,7 +41,7 @@ pub(super) fn cluster(spec: Value) -> Cluster {
     .unwrap()
 }
 
-pub(super) fn tenant(spec: Value) -> Tenant {
+pub(super) fn desired(spec: Value) -> DesiredControlPlane {
     validate(&ncp(spec), &cluster(json!({}))).unwrap()
 }
 
@@ -51,73 +56,121 @@ fn service(spec: Value, status: Value) -> Service {
     serde_json::from_value(json!({"metadata": {"name": "s"}, "spec": spec, "status": status})).unwrap()
 }
 
-pub(super) fn reached(tenant: &Tenant) -> Addresses {
+pub(super) fn reached(desired: &DesiredControlPlane) -> Addresses {
     let api_server = service(
         json!({"clusterIP": "10.100.0.10", "ports": [{"port": 6443, "nodePort": 30443}]}),
         json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}}),
     );
-    let etcd = service(
-        json!({"clusterIP": "10.100.0.11", "ports": [{"port": 2379}]}),
-        json!({}),
-    );
-    addresses(tenant, &api_server, &etcd).unwrap()
+    addresses(desired, &api_server, "10.100.0.11".parse().ok()).unwrap()
 }
 
 fn published(spec: Value) -> ApiEndpoint {
-    reached(&tenant(spec)).published.unwrap()
+    reached(&desired(spec)).published.unwrap()
 }
 
 fn marks() -> Marks {
-    Marks {
-        api_server: "authorities".into(),
-        controllers: "authorities of controllers".into(),
-        etcd: "authorities of etcd".into(),
-    }
+    let marks = [
+        (API_SERVER, "authorities"),
+        (CONTROLLERS, "authorities of controllers"),
+        (datastore::COMPONENT, "authorities of etcd"),
+    ];
+    marks
+        .map(|(component, mark)| (component, mark.to_owned()))
+        .into_iter()
+        .collect()
 }
 
 fn authorities(pair: impl Fn() -> PemPair) -> Authorities {
-    let authority = || Authority::read(&pair()).unwrap();
-    Authorities {
-        ca: authority(),
-        proxy: authority(),
-        etcd: authority(),
-        etcd_peers: authority(),
-        marks: marks(),
-        identities: BTreeMap::new(),
-        faults: Vec::new(),
+    let mut authorities = Authorities::default();
+    for row in certificates::authority::authorities() {
+        authorities.add(row, Authority::read(&pair()).ok(), String::new());
     }
+    authorities
 }
 
 /// What the API server's certificates say, and when they are renewed.
-pub(super) fn certificates(tenant: &Tenant, addresses: &Addresses) -> Value {
+pub(super) fn certificates(desired: &DesiredControlPlane, addresses: &Addresses) -> Value {
     static AUTHORITIES: LazyLock<Authorities> =
         LazyLock::new(|| authorities(|| Authority::generate("authority", Timestamp::UNIX_EPOCH).unwrap()));
-    let [wanted, ..] = &certificates::LEAF_SECRETS;
+    let wanted = certificates::leaf_secrets().next().unwrap();
     let decide = certificates::decide;
-    let decided = decide(tenant, addresses, &AUTHORITIES, wanted, None, Timestamp::UNIX_EPOCH).unwrap();
-    let profiles = wanted.leaves.iter().map(|leaf| (leaf.profile)(tenant, addresses));
+    let decided = decide(desired, addresses, &AUTHORITIES, wanted, None, Timestamp::UNIX_EPOCH).unwrap();
+    let profiles = wanted.leaves.iter().map(|leaf| (leaf.profile)(desired, addresses));
     let names: Vec<_> = profiles.map(|spec| format!("{:?}", spec.names)).collect();
     json!({"names": names, "renewal": decided.renewal.to_string()})
 }
 
+/// What the datastore applies.
+fn datastore(desired: &DesiredControlPlane) -> Vec<Action> {
+    let view = View::default();
+    let mut actions = datastore::network(desired, &view);
+    actions.extend(datastore::workloads(desired, &Data::New, &marks(), &view));
+    actions
+}
+
+/// What is applied of one kind.
+fn all<K: TryFrom<Object>>(actions: &[Action]) -> Vec<K> {
+    let wanted = actions.iter().filter_map(|action| match action {
+        Action::Apply { wanted, .. } => wanted.clone().try_into().ok(),
+        _ => None,
+    });
+    wanted.collect()
+}
+
+fn services(desired: &DesiredControlPlane) -> Vec<Service> {
+    let api_server = objects::api_server_service(desired);
+    [api_server].into_iter().chain(all(&datastore(desired))).collect()
+}
+
+fn budgets(desired: &DesiredControlPlane) -> Vec<PodDisruptionBudget> {
+    let workloads = objects::workloads(desired, &reached(desired), &marks());
+    let ours = [workloads.api_server_budget, workloads.controllers_budget];
+    let mut budgets: Vec<_> = all(&datastore(desired));
+    budgets.extend(ours.into_iter().flatten());
+    budgets
+}
+
 /// Everything that a spec becomes, as one value.
 pub(super) fn built(spec: &Value) -> Value {
-    let tenant = tenant(spec.clone());
-    let addresses = reached(&tenant);
-    let network = objects::network(&tenant);
-    let workloads = objects::workloads(&tenant, &addresses, &marks());
+    let desired = desired(spec.clone());
+    let addresses = reached(&desired);
+    let datastore = datastore(&desired);
+    let workloads = objects::workloads(&desired, &addresses, &marks());
     json!({
-        "services": [network.api_server, network.etcd, network.etcd_peers],
-        "etcdConfig": network.etcd_config,
-        "etcd": workloads.etcd,
+        "services": services(&desired),
+        "etcdConfig": all::<ConfigMap>(&datastore),
+        "etcd": all::<StatefulSet>(&datastore)[0],
         "apiServer": workloads.api_server,
         "controllers": workloads.controllers,
-        "budgets": [workloads.etcd_budget, workloads.api_server_budget, workloads.controllers_budget],
+        "budgets": budgets(&desired),
         "published": addresses.published,
-        "certificates": certificates(&tenant, &addresses),
-        "inside": addresses.published.as_ref().map(|endpoint| objects::inside(&tenant, &addresses, endpoint, "PEM")),
-        "deletesClaims": super::deletion::deletes_claims(&ncp(spec.clone()).spec),
+        "certificates": certificates(&desired, &addresses),
+        "inside": addresses.published.as_ref().map(|endpoint| objects::inside(&desired, &addresses, endpoint, "PEM")),
+        "deletesClaims": datastore::teardown::deletes_data(&ncp(spec.clone()).spec),
     })
+}
+
+#[test]
+fn pods_mount_only_files_of_authorities_that_are_stored() {
+    let stored: BTreeSet<String> = certificates::authority::authorities()
+        .flat_map(|row| row.files(&row.make(Timestamp::UNIX_EPOCH).unwrap()).unwrap())
+        .map(|(file, _)| file)
+        .collect();
+    let built = built(&json!({"version": "v1.36.3"}));
+    for workload in ["etcd", "apiServer", "controllers"] {
+        let volumes = built[workload]["spec"]["template"]["spec"]["volumes"]
+            .as_array()
+            .unwrap()
+            .iter();
+        let sources = volumes.flat_map(|volume| volume["projected"]["sources"].as_array().cloned().unwrap_or_default());
+        let copies = sources.filter(|source| source["secret"]["name"] == "acme-pki");
+        let files: Vec<_> = copies
+            .flat_map(|source| source["secret"]["items"].as_array().cloned().unwrap_or_default())
+            .map(|item| item["key"].as_str().unwrap().to_owned())
+            .collect();
+        assert!(!files.is_empty(), "{workload}");
+        assert!(files.iter().all(|file| stored.contains(file)), "{workload}: {files:?}");
+    }
 }
 
 #[test]
@@ -127,46 +180,39 @@ fn a_certificate_that_would_be_issued_again_in_the_next_pass_is_not_stored() {
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).unwrap();
         Authority::self_signed(&key, "authority", Timestamp::UNIX_EPOCH).unwrap()
     };
-    let tenant = tenant(json!({"version": "v1.36.3"}));
-    let (addresses, [wanted, ..]) = (reached(&tenant), &certificates::LEAF_SECRETS);
+    let desired = desired(json!({"version": "v1.36.3"}));
+    let (addresses, wanted) = (reached(&desired), certificates::leaf_secrets().next().unwrap());
     let authorities = authorities(p521);
-    let decided = certificates::decide(&tenant, &addresses, &authorities, wanted, None, Timestamp::UNIX_EPOCH);
+    let decided = certificates::decide(&desired, &addresses, &authorities, wanted, None, Timestamp::UNIX_EPOCH);
     assert!(matches!(decided, Err(CertificateError::Issue(_))));
 }
 
 #[test]
 fn version_alone_is_enough() {
-    let tenant = tenant(json!({"version": "v1.36.3"}));
-    let addresses = reached(&tenant);
-    let network = objects::network(&tenant);
-    insta::assert_yaml_snapshot!("services", [network.api_server, network.etcd, network.etcd_peers]);
-    let workloads = objects::workloads(&tenant, &addresses, &marks());
-    insta::assert_yaml_snapshot!("etcd", workloads.etcd);
-    insta::assert_yaml_snapshot!("etcd_config", network.etcd_config);
+    let desired = desired(json!({"version": "v1.36.3"}));
+    let addresses = reached(&desired);
+    let datastore = datastore(&desired);
+    insta::assert_yaml_snapshot!("services", services(&desired));
+    let workloads = objects::workloads(&desired, &addresses, &marks());
+    insta::assert_yaml_snapshot!("etcd", all::<StatefulSet>(&datastore)[0]);
+    insta::assert_yaml_snapshot!("etcd_config", all::<ConfigMap>(&datastore)[0]);
     insta::assert_yaml_snapshot!("api_server", workloads.api_server);
     insta::assert_yaml_snapshot!("controllers", workloads.controllers);
-    assert!(workloads.etcd_budget.is_none() && workloads.api_server_budget.is_none());
+    assert_eq!(budgets(&desired), []);
 }
 
 #[test]
 fn several_replicas_get_budgets_and_spread_over_nodes() {
     let spec = json!({"version": "v1.36.3", "replicas": 2, "datastore": {"etcd": {"replicas": 3}}});
-    let tenant = tenant(spec);
-    let workloads = objects::workloads(&tenant, &reached(&tenant), &marks());
-    insta::assert_yaml_snapshot!(
-        "budgets",
-        [
-            workloads.etcd_budget,
-            workloads.api_server_budget,
-            workloads.controllers_budget
-        ]
-    );
-    let template = workloads.api_server.unwrap().spec.unwrap().template.spec.unwrap();
+    let desired = desired(spec);
+    let workloads = objects::workloads(&desired, &reached(&desired), &marks());
+    insta::assert_yaml_snapshot!("budgets", budgets(&desired));
+    let template = workloads.api_server.spec.unwrap().template.spec.unwrap();
     assert_eq!(
         template.topology_spread_constraints.unwrap()[0].topology_key,
         "kubernetes.io/hostname"
     );
-    let initial = objects::network(&tenant).etcd_config.data.unwrap()["initial-cluster"].clone();
+    let initial = all::<ConfigMap>(&datastore(&desired))[0].data.clone().unwrap()["initial-cluster"].clone();
     assert_eq!(initial.matches("https://").count(), 3, "{initial}");
 }
 
@@ -291,7 +337,7 @@ fn a_program_uses_the_processors_that_it_requests_unless_it_has_a_limit() {
 #[test]
 fn a_missing_v_is_understood() {
     assert_eq!(
-        tenant(json!({"version": "1.36.3"})).api_server.image,
+        desired(json!({"version": "1.36.3"})).api_server.image,
         "registry.k8s.io/kube-apiserver:v1.36.3"
     );
 }
@@ -322,12 +368,12 @@ fn what_is_wrong_is_named_and_what_to_write_is_said() {
     let version = json!({"version": "v1.36.3"});
     let networks = |pods: &str, services: &str| json!({"clusterNetwork": {"pods": {"cidrBlocks": [pods]}, "services": {"cidrBlocks": [services]}}});
     for (spec, cluster, says) in [
-        (json!({"version": "v1.20.0"}), json!({}), "from v1.33 on"),
+        (json!({"version": "v1.20.0"}), json!({}), "from v1.33 to v1.36"),
         (version.clone(), networks("10.0.0.0/8", "10.95.0.0/16"), "overlap"),
         (
             version.clone(),
             networks("10.243.0.0/16", "nonsense"),
-            "write a CIDR such as",
+            "is not a CIDR: set one such as",
         ),
         (
             version.clone(),
@@ -353,17 +399,17 @@ fn what_is_wrong_is_named_and_what_to_write_is_said() {
 
 #[test]
 fn an_endpoint_inside_the_tenants_own_networks_is_refused() {
-    let tenant = tenant(json!({"version": "v1.36.3"}));
+    let desired = desired(json!({"version": "v1.36.3"}));
     for (address, says) in [
         ("10.95.3.4", "services network 10.95.0.0/16"),
         ("10.243.0.9", "pods network 10.243.0.0/16"),
     ] {
-        let error = super::desired::validate_endpoint(&tenant.network, address.parse().ok())
+        let error = super::desired::validate_endpoint(&desired.network, address.parse().ok())
             .unwrap_err()
             .to_string();
         assert!(error.contains(says), "{error}");
     }
-    assert!(super::desired::validate_endpoint(&tenant.network, "10.100.0.10".parse().ok()).is_ok());
+    assert!(super::desired::validate_endpoint(&desired.network, "10.100.0.10".parse().ok()).is_ok());
 }
 
 /// What the leaves of a volume are held against.

@@ -1,11 +1,12 @@
 //! What is known of a control plane at one moment: plain data, as it was read.
 
 use super::names;
-use super::stuck::{self, Complaint};
+use crate::certificates::Secrets;
+use crate::datastore::Observed;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
-    apps::v1::{ControllerRevision, Deployment, StatefulSet},
-    core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service},
+    apps::v1::{ControllerRevision, Deployment},
+    core::v1::{Pod, Service},
     policy::v1::PodDisruptionBudget,
 };
 use kube::ResourceExt;
@@ -16,20 +17,16 @@ use std::collections::BTreeMap;
 pub struct View {
     /// Secrets, by name.
     pub secrets: Secrets,
-    /// Services.
-    pub services: Services,
-    /// Of etcd.
-    pub etcd: Option<StatefulSet>,
-    /// etcd's ConfigMap.
-    pub etcd_config: Option<ConfigMap>,
+    /// The API server's Service.
+    pub api_server_service: Option<Service>,
+    /// The datastore.
+    pub datastore: Observed,
     /// Of the API server.
     pub api_server: Option<Deployment>,
     /// Of kube-controller-manager and kube-scheduler.
     pub controllers: Option<Deployment>,
     /// What the control plane was made from.
     pub revisions: Vec<ControllerRevision>,
-    /// Budget of etcd's pods.
-    pub etcd_budget: Option<PodDisruptionBudget>,
     /// Budget of the API server's pods.
     pub api_server_budget: Option<PodDisruptionBudget>,
     /// Budget of the controllers' pods.
@@ -38,14 +35,6 @@ pub struct View {
     pub api_server_pods: Vec<Pod>,
     /// Pods of the controllers.
     pub controllers_pods: Vec<Pod>,
-    /// Pods of etcd.
-    pub etcd_pods: Vec<Pod>,
-    /// Volume claims of etcd's members.
-    pub claims: Vec<PersistentVolumeClaim>,
-    /// Claims that an etcd of ours would use and that belong to somebody else.
-    pub foreign_claims: Vec<String>,
-    /// What keeps a claim without a volume, when that can be told.
-    pub storage: StorageProblem,
     /// What others say of objects that do not come further.
     pub complaints: Vec<Complaint>,
     /// When this was read.
@@ -55,9 +44,6 @@ pub struct View {
 /// Time in which a claim finds a volume that was made by hand and whose class is no object, and in
 /// which a scheduler that fails to place a pod, because it does not know its claim yet, tries again.
 const GRACE_PERIOD: SignedDuration = SignedDuration::from_secs(15);
-
-/// Events are not watched.
-const POLL_INTERVAL: SignedDuration = SignedDuration::from_secs(15);
 
 impl View {
     /// What others say of this object, which does not come further.
@@ -74,94 +60,28 @@ impl View {
 
     /// All pods of the control plane, those that others wait for first.
     pub fn pods(&self) -> impl Iterator<Item = &Pod> {
-        self.etcd_pods
-            .iter()
-            .chain(&self.api_server_pods)
-            .chain(&self.controllers_pods)
+        let datastore = self.datastore.pods.iter();
+        datastore.chain(&self.api_server_pods).chain(&self.controllers_pods)
     }
 
-    /// When the first object that does not come further is no longer new; or when to ask again what
-    /// others say of it.
-    pub fn due(&self) -> Option<Timestamp> {
-        let claim = unbound(&self.claims).and_then(settles);
-        let waiting = self.pods().filter(|pod| !placed(pod) || stuck::unprepared(pod));
-        let set = self.etcd.as_ref().filter(|_| stuck::lacks_pods(self));
-        let settles = claim
-            .into_iter()
-            .chain(waiting.filter_map(settles))
-            .chain(set.and_then(settles));
-        let again = (!stuck::stuck(self).is_empty()).then(|| self.now + POLL_INTERVAL);
-        settles.filter(|at| *at > self.now).chain(again).min()
+    /// All Services of the control plane.
+    pub fn services(&self) -> impl Iterator<Item = &Service> {
+        self.api_server_service.iter().chain(self.datastore.services())
     }
 }
 
-fn settles(object: &impl ResourceExt) -> Option<Timestamp> {
+/// When an object is no longer new.
+pub fn settles(object: &impl ResourceExt) -> Option<Timestamp> {
     Some(object.creation_timestamp()?.0 + GRACE_PERIOD)
 }
 
-/// Secrets of a tenant by name: ours, and what has the names of ours.
-#[derive(Clone, Default)]
-pub struct Secrets(BTreeMap<String, Secret>);
-
-/// Names alone: what a Secret holds is told nowhere.
-impl std::fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
-    }
-}
-
-impl Secrets {
-    /// The Secret of this name.
-    pub fn get(&self, name: &str) -> Option<&Secret> {
-        self.0.get(name)
-    }
-
-    /// All of them.
-    pub fn all(&self) -> impl Iterator<Item = &Secret> {
-        self.0.values()
-    }
-}
-
-impl FromIterator<Secret> for Secrets {
-    fn from_iter<T: IntoIterator<Item = Secret>>(secrets: T) -> Self {
-        let named = secrets.into_iter().map(|secret| (secret.name_any(), secret));
-        Self(named.collect())
-    }
-}
-
-/// Services of a tenant.
-#[derive(Clone, Debug, Default)]
-pub struct Services {
-    /// Of the API server.
-    pub api_server: Option<Service>,
-    /// Of etcd.
-    pub etcd: Option<Service>,
-    /// Of etcd's members among themselves.
-    pub etcd_peers: Option<Service>,
-}
-
-impl Services {
-    /// All of them.
-    pub fn all(&self) -> [&Option<Service>; 3] {
-        let Self {
-            api_server,
-            etcd,
-            etcd_peers,
-        } = self;
-        [api_server, etcd, etcd_peers]
-    }
-}
-
-/// What keeps a claim without a volume.
+/// What others say of an object that does not come further.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub enum StorageProblem {
-    /// Nothing that is known.
-    #[default]
-    None,
-    /// The claim names no class and the cluster has no default.
-    NoDefaultClass,
-    /// The class that it names is not there.
-    NoSuchClass(String),
+pub struct Complaint {
+    /// UID of the object.
+    pub uid: String,
+    /// The newest warning about it.
+    pub message: String,
 }
 
 /// Pods by the component that they say they are of.
@@ -172,18 +92,6 @@ pub fn by_component(pods: Vec<Pod>) -> BTreeMap<String, Vec<Pod>> {
         found.entry(component).or_default().push(pod);
     }
     found
-}
-
-/// The first claim without a volume.
-pub fn unbound(claims: &[PersistentVolumeClaim]) -> Option<&PersistentVolumeClaim> {
-    claims
-        .iter()
-        .find(|claim| claim.status.as_ref().and_then(|status| status.phase.as_deref()) != Some("Bound"))
-}
-
-/// Whether a pod has a Node.
-fn placed(pod: &Pod) -> bool {
-    pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
 }
 
 /// Whether the kubelet has a pod's volumes and sandbox: a pod that has a Node may still wait long for
@@ -199,4 +107,9 @@ pub fn holds(pod: &Pod, type_: &str) -> bool {
     conditions
         .into_iter()
         .any(|condition| condition.type_ == type_ && condition.status == "True")
+}
+
+/// Whether a pod serves.
+pub fn ready(pod: &Pod) -> bool {
+    holds(pod, "Ready") && pod.metadata.deletion_timestamp.is_none()
 }

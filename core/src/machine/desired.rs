@@ -1,4 +1,4 @@
-//! Step 2: turns object and observed into a `Vm`, or says what is waited for. No client.
+//! Turns object and observed into a `Vm`, or says what is waited for.
 
 use super::names::{self, ALLOW_VMS_LABEL, CLOUD_INIT_VOLUME};
 use super::view::View;
@@ -87,7 +87,7 @@ pub enum NotYet {
     #[error("waiting for the Machine's bootstrap data")]
     BootstrapData,
     #[error(
-        "Secret {0} with the bootstrap data of the Machine is missing or has no key \"value\": restore it, or delete the Machine to have it replaced"
+        "Secret {0} with the bootstrap data of the Machine is missing or has no key \"value\": restore it, or delete the Machine so that it is replaced"
     )]
     BootstrapSecret(String),
     #[error(
@@ -95,19 +95,19 @@ pub enum NotYet {
     )]
     BootstrapForeign(String),
     #[error(
-        "the VirtualMachine cannot be made in namespace {to}: have its owner set the label {ALLOW_VMS_LABEL}={from} on it, or leave spec.virtualMachineTemplate.metadata.namespace out"
+        "the VirtualMachine cannot be created in namespace {to}: ask the owner of that namespace to set the label {ALLOW_VMS_LABEL}={from} on it, or remove spec.virtualMachineTemplate.metadata.namespace"
     )]
     NamespaceNotAllowed { from: String, to: String },
-    #[error("spec.virtualMachineTemplate.spec is missing: write the spec of the VirtualMachine to make")]
+    #[error("spec.virtualMachineTemplate.spec is missing: set it to the spec of the VirtualMachine")]
     Template,
     #[error(
-        "spec.virtualMachineTemplate has a {0} named {CLOUD_INIT_VOLUME:?}, the name of the one with the bootstrap data: rename it"
+        "spec.virtualMachineTemplate has a {0} named {CLOUD_INIT_VOLUME:?}, which is reserved for the bootstrap data: rename it"
     )]
     ReservedName(&'static str),
     #[error("spec.virtualMachineTemplate has the label {0}, which is reserved for KubeVirt itself: remove it")]
     ReservedLabel(&'static str),
     #[error(
-        "the name of this machine has {0} characters, and the VirtualMachine's labels hold no more than {MAX_NAME_LENGTH}: use a shorter name for what makes this machine, for instance its MachineDeployment"
+        "the name of this machine has {0} characters, but labels of the VirtualMachine can hold only {MAX_NAME_LENGTH}: use a shorter name for the object that creates this machine, such as its MachineDeployment"
     )]
     NameTooLong(usize),
     #[error(

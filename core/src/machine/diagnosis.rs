@@ -1,4 +1,4 @@
-//! What KubeVirt's objects say of a VM. Pure.
+//! What KubeVirt's objects say of a VM.
 
 use super::desired::Vm;
 use super::kubevirt::{VirtualMachine, VirtualMachineInstance, condition};
@@ -49,7 +49,7 @@ pub fn state(
         return State::Lost {
             reason: Reason::VMDeleted,
             message: format!(
-                "VirtualMachine {place} was removed; delete the Machine to have it replaced, as a MachineHealthCheck does"
+                "VirtualMachine {place} was removed; delete the Machine so that it is replaced, as a MachineHealthCheck does"
             ),
         };
     };
@@ -62,7 +62,7 @@ pub fn state(
         return State::Lost {
             reason: Reason::RootDiskLost,
             message: format!(
-                "the instance of VirtualMachine {place} that bootstrapped has ended, and its root disk went with it; delete the Machine to have it replaced, as a MachineHealthCheck does"
+                "the instance of VirtualMachine {place} that bootstrapped has ended, and its root disk went with it; delete the Machine so that it is replaced, as a MachineHealthCheck does"
             ),
         };
     }

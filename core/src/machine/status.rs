@@ -1,4 +1,4 @@
-//! Step 5: status and conditions, on every exit. `status` is pure.
+//! Status and conditions, on every exit.
 
 use super::desired::NotYet;
 use super::diagnosis::{State, machine_addresses};
@@ -22,7 +22,7 @@ pub enum Registration {
     Done,
     /// It has not registered.
     Waiting,
-    /// The tenant could not be asked, and why.
+    /// The workload cluster could not be asked, and why.
     Unknown(String),
     /// It carries another provider ID, which only the kubelet's settings can have given it.
     Conflict {
@@ -154,7 +154,7 @@ fn bootstrapped(outcome: &Outcome, old: &KubevirtMachineStatus) -> ConditionUpda
                 type_,
                 false,
                 Reason::WaitingForNode,
-                "waiting for the Node to register in the tenant",
+                "waiting for the Node to register in the workload cluster",
             ),
             Registration::Unknown(why) => ConditionUpdate::new(type_, false, Reason::WaitingForNode, why.clone()),
             Registration::Conflict { found } => ConditionUpdate::new(

@@ -1,4 +1,4 @@
-//! Step 3: the VirtualMachine and its user data. Pure.
+//! The VirtualMachine and its user data.
 
 use super::desired::{UserData, Vm};
 use super::kubevirt::{VirtualMachine, VirtualMachineSpec};

@@ -36,33 +36,33 @@ impl std::fmt::Debug for PemPair {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum PkiError {
     /// The certificate is not PEM or not X.509.
-    #[error("tls.crt holds no readable certificate: write a PEM encoded X.509 certificate")]
+    #[error("tls.crt does not contain a readable certificate: use a PEM-encoded X.509 certificate")]
     Certificate,
     /// The public key cannot be read.
-    #[error("tls.crt holds no readable public key: write it as PEM, as `openssl pkey -pubout` does")]
+    #[error("tls.crt does not contain a readable public key: use the PEM format that `openssl pkey -pubout` writes")]
     PublicKey,
     /// There is no key.
-    #[error(
-        "tls.key is missing: certificates cannot be issued without it, add the private key of the certificate authority"
-    )]
+    #[error("tls.key is missing, and nothing can be signed without it: add the private key that belongs to tls.crt")]
     NoKey,
     /// The key cannot be read.
-    #[error("tls.key holds no readable private key: write it as PEM in PKCS#1, SEC1 or PKCS#8, RSA or ECDSA")]
+    #[error(
+        "tls.key does not contain a readable private key: use an RSA or ECDSA key in PEM format (PKCS#1, SEC1 or PKCS#8)"
+    )]
     Key,
     /// Key and certificate do not belong together.
-    #[error("tls.key does not belong to tls.crt: both must be of one pair")]
+    #[error("tls.key does not belong to tls.crt: both must be of the same pair")]
     Mismatch,
     /// The certificate may not sign others.
-    #[error("tls.crt is no certificate authority: its basic constraints must say CA")]
+    #[error("tls.crt is not a certificate authority: its basic constraints must have CA:TRUE")]
     NotAnAuthority,
     /// The certificate is over.
-    #[error("tls.crt ended at {0}: replace it by a valid one")]
+    #[error("tls.crt expired at {0}: replace it with a valid one")]
     Expired(jiff::Timestamp),
     /// The subject cannot be written again as it stands.
     #[error("the subject of tls.crt cannot be used as issuer: use one attribute of each type, such as CN and O")]
     Subject,
     /// A name that no certificate can hold.
-    #[error("{0:?} can be neither a DNS name nor an address in a certificate")]
+    #[error("{0:?} cannot be a DNS name or an IP address in a certificate")]
     Name(String),
     /// The cryptography library failed.
     #[error("the certificate could not be issued: {0}")]

@@ -6,17 +6,17 @@ use std::time::Duration;
 /// How long a pass may call one workload cluster.
 pub const BUDGET: Duration = Duration::from_secs(10);
 
-/// Why a tenant could not be prepared.
+/// Why a workload cluster could not be prepared.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each says itself what is wrong")]
 pub enum PrepareError {
-    #[error("the tenant's API server cannot be reached yet: {0}")]
+    #[error("the workload cluster's API server cannot be reached yet: {0}")]
     Unreachable(ApiError),
-    #[error("in the tenant: {0}")]
+    #[error("in the workload cluster: {0}")]
     Call(ApiError),
-    #[error("no client for the tenant's API server: {0}")]
+    #[error("no client for the workload cluster's API server: {0}")]
     Client(String),
-    #[error("the tenant's API server answers slowly: its objects could not be written in {} s", BUDGET.as_secs())]
+    #[error("the workload cluster's API server responds too slowly: its objects could not be written within {} s", BUDGET.as_secs())]
     Slow,
 }
 

@@ -1,10 +1,8 @@
 //! What etcd's members make of their volumes, and what API servers serve from.
 
 use crate::world::World;
-use capn_core::control_plane::{
-    datastore::{EXISTING, INITIAL_CLUSTER, INITIAL_CLUSTER_STATE},
-    names,
-};
+use capn_core::control_plane::names;
+use capn_core::datastore::{self, EXISTING, INITIAL_CLUSTER, INITIAL_CLUSTER_STATE};
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{ConfigMap, PersistentVolumeClaim, Pod},
@@ -86,7 +84,11 @@ impl World {
     /// The data that a quorum of running members has.
     pub(crate) fn served(&self) -> Option<u32> {
         let mut running = BTreeMap::<u32, i32>::new();
-        for pod in self.pods.values().filter(|pod| is_of(pod, names::ETCD) && runs(pod)) {
+        for pod in self
+            .pods
+            .values()
+            .filter(|pod| is_of(pod, datastore::COMPONENT) && runs(pod))
+        {
             let claim = Self::names().claim_of(&pod.name_any());
             let claim: Option<PersistentVolumeClaim> = self.get("PersistentVolumeClaim", &claim);
             if let Some(data) = claim.and_then(|claim| self.data.get(&claim.uid()?).copied()) {

@@ -10,7 +10,7 @@ use capn_core::{
     api_error::ApiError,
     control_plane::{
         names,
-        plan::{self, Action, Answer, Deletion, Next, Prepared, Provision, Reply, Waiting},
+        plan::{self, Action, Answer, Deletion, Done, Next, Prepared, Provision, Reply, Waiting},
         status::{Outcome, status},
         view::View,
     },
@@ -142,7 +142,14 @@ impl Manager {
     fn go_on(&mut self, world: &mut World, view: Box<View>, pass: Provision) -> Running {
         match pass.next() {
             Next::Do(actions, waiting) => self.wave(world, view, Then::Provision(waiting), actions),
-            Next::Done(ncp, outcome) => Running::Report { ncp, view, outcome },
+            Next::Done(done) => {
+                let Done { ncp, outcome, .. } = *done;
+                Running::Report {
+                    ncp: Box::new(ncp),
+                    view,
+                    outcome: Box::new(outcome),
+                }
+            }
         }
     }
 

@@ -4,7 +4,9 @@ use crate::datastore::{is_of, is_ready, runs};
 use crate::world::{NAMESPACE, World};
 use capn_api::nested_control_plane::EndpointType;
 use capn_core::{
-    control_plane::{certificates::pair, names, plan::Object},
+    certificates::pair,
+    control_plane::{names, plan::Object},
+    datastore,
     pki::Leaf,
 };
 use k8s_openapi::{
@@ -185,14 +187,14 @@ impl World {
                 continue;
             };
             let secrets = self.has_secrets(&pod);
-            let started = runs(&pod) || (secrets && (!is_of(&pod, names::ETCD) || self.start_member(&pod)));
+            let started = runs(&pod) || (secrets && (!is_of(&pod, datastore::COMPONENT) || self.start_member(&pod)));
             if started && !runs(&pod) && is_of(&pod, names::API_SERVER) {
                 self.check_authority();
                 self.check_names();
             }
             let ready = started
                 && match () {
-                    () if is_of(&pod, names::ETCD) => runs(&pod) && self.served().is_some(),
+                    () if is_of(&pod, datastore::COMPONENT) => runs(&pod) && self.served().is_some(),
                     () if is_of(&pod, names::API_SERVER) => self.served().is_some(),
                     () => true,
                 };

@@ -4,13 +4,13 @@ use crate::objects::{Key, content, json, key, merged, meta, meta_mut};
 use capn_api::{NestedControlPlane, cluster_api::Cluster};
 use capn_core::{
     api_error::{ApiError, Cause},
+    certificates::{Secrets, secret_names},
     control_plane::{
-        certificates::secret_names,
-        datastore,
         names::{self, Names},
         plan::Object,
-        view::{Secrets, Services, View, by_component},
+        view::{View, by_component},
     },
+    datastore::{self, Observed, StorageProblem},
     ownership::Owner,
     with_object,
 };
@@ -198,11 +198,12 @@ impl World {
             .filter(|claim| labelled(claim.labels()) || known(claim))
             .cloned()
             .collect();
-        let [api_server_pods, controllers_pods, etcd_pods] = [names::API_SERVER, names::CONTROLLERS, names::ETCD]
-            .map(|component| pods.remove(component).unwrap_or_default());
-        let etcd = self.workload(owner, "StatefulSet", &names.etcd(), &etcd_pods);
-        let foreign_claims = match (&etcd, claims.is_empty()) {
-            (None, true) => (0..names::ETCD_MEMBERS)
+        let [api_server_pods, controllers_pods, datastore_pods] =
+            [names::API_SERVER, names::CONTROLLERS, datastore::COMPONENT]
+                .map(|component| pods.remove(component).unwrap_or_default());
+        let stateful_set = self.workload(owner, "StatefulSet", &names.etcd(), &datastore_pods);
+        let foreign_claims = match (&stateful_set, claims.is_empty()) {
+            (None, true) => (0..datastore::MAX_MEMBERS)
                 .map(|ordinal| names.claim(ordinal))
                 .filter(|name| all_claims.iter().any(|claim| claim.name_any() == *name))
                 .collect(),
@@ -211,24 +212,25 @@ impl World {
         let revisions = self.objects.values().filter(|found| is_ours(found, owner));
         View {
             secrets,
-            services: Services {
-                api_server: self.owned(owner, "Service", &names.api_server_service()),
-                etcd: self.owned(owner, "Service", &names.etcd()),
-                etcd_peers: self.owned(owner, "Service", &names.etcd_peers()),
+            api_server_service: self.owned(owner, "Service", &names.api_server_service()),
+            datastore: Observed {
+                stateful_set,
+                config: self.owned(owner, "ConfigMap", &names.etcd()),
+                service: self.owned(owner, "Service", &names.etcd()),
+                peers: self.owned(owner, "Service", &names.etcd_peers()),
+                budget: self.owned(owner, "PodDisruptionBudget", &names.etcd()),
+                pods: datastore_pods,
+                claims,
+                foreign_claims,
+                storage: StorageProblem::None,
             },
-            etcd,
-            etcd_config: self.owned(owner, "ConfigMap", &names.etcd()),
             api_server: self.workload(owner, "Deployment", &names.api_server(), &api_server_pods),
             controllers: self.workload(owner, "Deployment", &names.controllers(), &controllers_pods),
             revisions: revisions.filter_map(|found| found.clone().try_into().ok()).collect(),
-            etcd_budget: self.owned(owner, "PodDisruptionBudget", &names.etcd()),
             api_server_budget: self.owned(owner, "PodDisruptionBudget", &names.api_server()),
             controllers_budget: self.owned(owner, "PodDisruptionBudget", &names.controllers()),
             api_server_pods,
             controllers_pods,
-            etcd_pods,
-            claims,
-            foreign_claims,
             now: self.now,
             ..View::default()
         }

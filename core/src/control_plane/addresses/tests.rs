@@ -2,8 +2,8 @@ use super::*;
 use crate::control_plane::tests;
 use serde_json::{Value, json};
 
-fn tenant(endpoint: Value, published: Value) -> Tenant {
-    tests::tenant(json!({"version": "v1.36.3", "endpoint": endpoint, "controlPlaneEndpoint": published}))
+fn desired(endpoint: Value, published: Value) -> DesiredControlPlane {
+    tests::desired(json!({"version": "v1.36.3", "endpoint": endpoint, "controlPlaneEndpoint": published}))
 }
 
 fn service(cluster_ip: &str, node_port: i32, ingress: Value) -> Service {
@@ -15,9 +15,9 @@ fn service(cluster_ip: &str, node_port: i32, ingress: Value) -> Service {
     .unwrap()
 }
 
-fn found(tenant: &Tenant, ingress: Value) -> Addresses {
+fn found(desired: &DesiredControlPlane, ingress: Value) -> Addresses {
     let api_server = service("10.100.0.10", 30443, ingress);
-    addresses(tenant, &api_server, &service("10.100.0.11", 1, json!([]))).unwrap()
+    addresses(desired, &api_server, "10.100.0.11".parse().ok()).unwrap()
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn pods_of_the_tenant_are_led_to_an_address_even_where_a_name_is_published() {
         ),
     ];
     for (endpoint, ingress, (address, port)) in cases {
-        let found = found(&tenant(endpoint.clone(), Value::Null), ingress);
+        let found = found(&desired(endpoint.clone(), Value::Null), ingress);
         let reached = (found.reached.0.to_string(), found.reached.1);
         assert_eq!(reached, (address.to_owned(), port), "{endpoint}");
         assert!(
@@ -61,12 +61,12 @@ fn pods_of_the_tenant_are_led_to_an_address_even_where_a_name_is_published() {
 
 #[test]
 fn every_address_of_a_load_balancer_is_in_certificates_in_whatever_order() {
-    let tenant = tenant(json!({"type": "LoadBalancer"}), Value::Null);
+    let desired = desired(json!({"type": "LoadBalancer"}), Value::Null);
     let one = json!({"ip": "192.0.2.2"});
     let two = json!({"ip": "192.0.2.1"});
     let name = json!({"hostname": "lb.example.com"});
-    let first = found(&tenant, json!([one, name, two]));
-    assert_eq!(first, found(&tenant, json!([name, two, one])));
+    let first = found(&desired, json!([one, name, two]));
+    assert_eq!(first, found(&desired, json!([name, two, one])));
     for host in ["192.0.2.1", "192.0.2.2", "lb.example.com"] {
         assert!(first.hosts.contains(&host.parse().unwrap()), "{host}");
     }
@@ -100,16 +100,16 @@ fn an_address_that_workers_hold_is_lost_only_when_the_service_had_it() {
         (&node_port, at("192.0.2.1", 443), &moved, None),
     ];
     for (endpoint, published, now, says) in cases {
-        let tenant = tenant(endpoint.clone(), published.clone());
-        let stored = Given::to(&tenant.endpoint, Some(&before), None);
-        let lost = lost(&tenant, stored, now);
+        let desired = desired(endpoint.clone(), published.clone());
+        let stored = Given::to(&desired.endpoint, Some(&before), None);
+        let lost = lost(&desired, stored, now);
         assert_eq!(lost.is_some(), says.is_some(), "{published}: {lost:?}");
         assert!(
             lost.unwrap_or_default().contains(says.unwrap_or_default()),
             "{published}"
         );
         assert!(
-            super::lost(&tenant, Given::default(), now).is_none(),
+            super::lost(&desired, Given::default(), now).is_none(),
             "nothing is known"
         );
     }
@@ -117,12 +117,12 @@ fn an_address_that_workers_hold_is_lost_only_when_the_service_had_it() {
 
 #[test]
 fn only_what_is_missing_is_asked_for() {
-    let node_port = tenant(json!({"type": "NodePort", "host": "192.0.2.1"}), Value::Null);
+    let node_port = desired(json!({"type": "NodePort", "host": "192.0.2.1"}), Value::Null);
     let had = service("10.100.0.10", 30443, json!([]));
-    let given = Given::to(&node_port.endpoint, Some(&had), Some(&had));
+    let given = Given::to(&node_port.endpoint, Some(&had), "10.100.0.11".parse().ok());
     assert_eq!((given.node_port, given.missing(None, None)), (Some(30443), given));
     assert_eq!(given.missing(Some(&had), Some(&had)), Given::default());
     // A cluster IP's Service has no node port that counts.
-    let plain = tenant(json!({}), Value::Null);
+    let plain = desired(json!({}), Value::Null);
     assert_eq!(Given::to(&plain.endpoint, Some(&had), None).node_port, None);
 }

@@ -1,8 +1,8 @@
 //! What is wrong with a NestedControlPlane or its Cluster.
 
 use crate::control_plane::names::{MAX_CLUSTER_NAME_LENGTH, UID_LABEL};
-use crate::control_plane::versions;
 use crate::host::HostError;
+use crate::kubernetes::releases;
 use ipnet::IpNet;
 use std::net::IpAddr;
 
@@ -10,68 +10,67 @@ use std::net::IpAddr;
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[allow(missing_docs, reason = "each says itself what is wrong")]
 pub enum ValidateError {
-    #[error("spec.version {0:?} is no version: write it like v1.36.3")]
+    #[error("spec.version {0:?} is not a version: set one such as v1.36.3")]
     Version(String),
     #[error(
-        "spec.version {wanted} cannot be run: versions from v1.{oldest} on are supported",
-        oldest = versions::OLDEST_MINOR
+        "spec.version {wanted} is not supported: set a version from v1.{oldest} to v1.{newest}",
+        oldest = releases::OLDEST_MINOR,
+        newest = releases::NEWEST_MINOR
     )]
     TooOld { wanted: String },
     #[error(
-        "spec.version {wanted} is newer than this release of the provider knows: set v1.{newest} or older, or upgrade the provider first",
-        newest = versions::NEWEST_MINOR
+        "spec.version {wanted} is newer than this release of the provider supports: set v1.{newest} or older, or upgrade the provider first",
+        newest = releases::NEWEST_MINOR
     )]
     TooNew { wanted: String },
-    #[error("spec.version cannot go from {from} back to {to}: Kubernetes has no downgrade, set {from} or newer")]
+    #[error(
+        "spec.version cannot change from {from} to {to}, because Kubernetes does not support downgrades: set {from} or newer"
+    )]
     Downgrade { from: String, to: String },
-    #[error("spec.version cannot go from {from} to {to} in one step: set v1.{next} first", next = .next)]
+    #[error("spec.version cannot change from {from} to {to} in one step, because Kubernetes does not support skipping a minor version: set v1.{next} first", next = .next)]
     SkippedMinor { from: String, to: String, next: u64 },
     #[error(
-        "the name of Cluster {0:?} is too long for its control plane: at most {MAX_CLUSTER_NAME_LENGTH} characters, create the Cluster under a shorter name"
+        "the name of Cluster {0:?} is too long: its control plane needs a name of at most {MAX_CLUSTER_NAME_LENGTH} characters. Create the Cluster under a shorter name"
     )]
     LongName(String),
     #[error(
-        "the name of Cluster {0:?} cannot be that of a Service: create the Cluster under a name of lower case letters, digits and dashes that begins with a letter and has no dot"
+        "the name of Cluster {0:?} cannot be used in the name of a Service. Create the Cluster under a name that starts with a letter and consists of lower case letters, digits and dashes, without a dot"
     )]
     ClusterName(String),
-    #[error("{field} is wrong: {source}")]
+    #[error("{field} is invalid: {source}")]
     Host { field: &'static str, source: HostError },
-    #[error("extraVolumes {name:?} of {one} and {other} have different sources: give one of them another name")]
+    #[error("extraVolumes {name:?} of {one} and {other} have different sources: rename one of them")]
     VolumesDiffer {
         name: String,
         one: &'static str,
         other: &'static str,
     },
-    #[error(
-        "extraVolumes {name:?} of {component} has the name of a volume of the control plane's own: give it another name"
-    )]
+    #[error("extraVolumes {name:?} of {component} has a name that the control plane uses itself: use another name")]
     VolumeReserved { name: String, component: &'static str },
-    #[error("Cluster spec.clusterNetwork.{field} has {value:?}, which is no network: write a CIDR such as {example}")]
+    #[error("Cluster spec.clusterNetwork.{field} has {value:?}, which is not a CIDR: set one such as {example}")]
     Cidr {
         field: &'static str,
         value: String,
         example: &'static str,
     },
-    #[error(
-        "Cluster spec.clusterNetwork.{field} {ranges} is not one range, or one of IPv4 and one of IPv6: write one of each family at most"
-    )]
+    #[error("Cluster spec.clusterNetwork.{field} {ranges} must be a single range, or one IPv4 and one IPv6 range")]
     Families { field: &'static str, ranges: String },
     #[error(
-        "Cluster spec.clusterNetwork.pods {pods} and services {services} are not of the same IP families: give both the same"
+        "Cluster spec.clusterNetwork.pods {pods} and services {services} have different IP families: use the same families for both"
     )]
     FamiliesDiffer { pods: String, services: String },
     #[error(
-        "the endpoint's address {address} is not of the family of Cluster spec.clusterNetwork.services {services}, so that Service kubernetes cannot lead to it: set endpoint.advertiseAddress to one that is, or name a range of its family first"
+        "the IP family of the endpoint's address {address} is not that of Cluster spec.clusterNetwork.services {services}, so Service kubernetes cannot point to it: set endpoint.advertiseAddress to an address of that family, or list a services range of the endpoint's family first"
     )]
     EndpointFamily { address: IpAddr, services: IpNet },
-    #[error("Cluster spec.clusterNetwork.services {0} is too small: write at least a /28 (IPv6: /124)")]
+    #[error("Cluster spec.clusterNetwork.services {0} is too small: use at least a /28 (IPv6: /124)")]
     SmallServices(IpNet),
     #[error(
-        "Cluster spec.clusterNetwork.pods {pods} and services {services} overlap: choose networks apart from each other, such as 10.243.0.0/16 and 10.95.0.0/16"
+        "Cluster spec.clusterNetwork.pods {pods} and services {services} overlap: use separate ranges, such as 10.243.0.0/16 and 10.95.0.0/16"
     )]
     NetworksOverlap { pods: IpNet, services: IpNet },
     #[error(
-        "the endpoint's address {address} lies in the tenant's own {what} network {network}, where workers would not reach it: create the Cluster with another spec.clusterNetwork.{what}, such as {example}"
+        "the endpoint's address {address} is inside the workload cluster's own {what} network {network}, so workers could not reach it: create the Cluster with another spec.clusterNetwork.{what}, such as {example}"
     )]
     EndpointOverlap {
         address: IpAddr,
@@ -80,7 +79,7 @@ pub enum ValidateError {
         example: &'static str,
     },
     #[error(
-        "Cluster spec.clusterNetwork.{field} cannot change from {from} to {to}, because the Services, Nodes and certificates of the control plane that runs hold it: set it back, or create another Cluster"
+        "Cluster spec.clusterNetwork.{field} cannot change from {from} to {to}, because Services, Nodes and certificates of the running control plane depend on it: set it back, or create another Cluster"
     )]
     Changed {
         field: &'static str,
@@ -90,7 +89,7 @@ pub enum ValidateError {
     #[error("{0}")]
     Disputed(String),
     #[error(
-        "PersistentVolumeClaim {claim} exists and does not belong to this control plane: delete it; or, to start with the data on it, set its label {UID_LABEL} to {uid}"
+        "PersistentVolumeClaim {claim} exists and does not belong to this control plane: delete it or, to start with the data on it, set its label {UID_LABEL} to {uid}"
     )]
     ClaimTaken { claim: String, uid: String },
 }

@@ -1,43 +1,37 @@
-//! Step 2: turns spec and Cluster into a `Tenant`, whose types cannot hold a wrong combination.
-//! No client. What the CRD refuses at `kubectl apply` is not checked again.
+//! Turns spec and Cluster into a `DesiredControlPlane`, whose types cannot hold a wrong combination.
+//! What the CRD refuses at `kubectl apply` is not checked again.
 
+mod endpoint;
 mod error;
 mod network;
-mod placement;
 
+pub use endpoint::{Endpoint, Given, cluster_ip, node_port};
 pub use error::ValidateError;
 pub use network::{Network, validate_endpoint};
 
-use super::addresses::Given;
-use super::datastore::{self, Bootstrap};
-use super::names::{MAX_CLUSTER_NAME_LENGTH, Names, ROLLOUT_ANNOTATION};
-use super::objects;
-use super::versions;
+use super::names::{MAX_CLUSTER_NAME_LENGTH, Names, OWN_VOLUMES, ROLLOUT_ANNOTATION};
+use super::revision;
 use super::view::View;
+use crate::datastore;
 use crate::host::Host;
+use crate::kubernetes::releases;
 use capn_api::{
     NestedControlPlane,
     cluster_api::Cluster,
-    common::ApiEndpoint,
-    nested_control_plane::{
-        Addon, Argument, Component, DEFAULT_IMAGE_REPOSITORY, DEFAULT_PORT, EndpointType, ExtraVolume, PodTemplate,
-    },
+    nested_control_plane::{Addon, Argument, Component, DEFAULT_IMAGE_REPOSITORY, ExtraVolume, PodTemplate},
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::core::v1::{LocalObjectReference, Pod, ResourceRequirements},
-    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::OwnerReference},
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use kube::{Resource, ResourceExt};
 use semver::Version;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::collections::BTreeSet;
 
 /// A control plane, as it is desired.
 #[derive(Clone, Debug)]
-pub struct Tenant {
+pub struct DesiredControlPlane {
     /// Namespace of the control plane.
     pub namespace: String,
     /// Names and labels of its objects.
@@ -57,14 +51,14 @@ pub struct Tenant {
     pub network: Network,
     /// How the API server is published.
     pub endpoint: Endpoint,
-    /// Its etcd.
-    pub etcd: Etcd,
+    /// Where its data is kept.
+    pub datastore: datastore::Desired,
     /// kube-apiserver.
-    pub api_server: Part,
+    pub api_server: DesiredComponent,
     /// kube-controller-manager.
-    pub controller_manager: Part,
+    pub controller_manager: DesiredComponent,
     /// kube-scheduler.
-    pub scheduler: Part,
+    pub scheduler: DesiredComponent,
     /// What is installed inside the workload cluster.
     pub addons: Addons,
     /// Placement and metadata of the pods.
@@ -81,51 +75,9 @@ pub struct Tenant {
     pub rollout_after: Option<Timestamp>,
 }
 
-/// How the API server is published.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Endpoint {
-    /// Type of the Service.
-    pub type_: EndpointType,
-    /// Host that a user chose.
-    pub host: Option<Host>,
-    /// Port of the Service.
-    pub service_port: i32,
-    /// Node port that a user chose.
-    pub node_port: Option<i32>,
-    /// Annotations of the Service.
-    pub annotations: BTreeMap<String, String>,
-    /// Class of the load balancer.
-    pub load_balancer_class: Option<String>,
-    /// Where pods and nodes of the tenant reach the API server, if a user said so.
-    pub advertise_address: Option<IpAddr>,
-    /// What workers hold already, or a user's own endpoint: it wins over everything.
-    pub fixed: Option<ApiEndpoint>,
-    /// What Services that have to be made anew had before.
-    pub given: Given,
-}
-
-/// An etcd of the tenant's own.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Etcd {
-    /// Number of API servers, and of controllers.
-    pub replicas: i32,
-    /// Size of each volume.
-    pub size: Quantity,
-    /// StorageClass of the volumes.
-    pub storage_class_name: Option<String>,
-    /// Kubernetes version.
-    pub version: &'static str,
-    /// What a member with an empty volume may do.
-    pub bootstrap: Bootstrap,
-    /// Placement and metadata of the pods.
-    pub pod_template: PodTemplate,
-    /// Image and settings of the container.
-    pub part: Part,
-}
-
 /// A component: its image and what a user wants of its container.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Part {
+pub struct DesiredComponent {
     /// Image of the container.
     pub image: String,
     /// Requests and limits.
@@ -157,7 +109,7 @@ pub struct Certificates {
 }
 
 /// Checks a NestedControlPlane and its Cluster.
-pub fn validate(ncp: &NestedControlPlane, cluster: &Cluster) -> Result<Tenant, ValidateError> {
+pub fn validate(ncp: &NestedControlPlane, cluster: &Cluster) -> Result<DesiredControlPlane, ValidateError> {
     let spec = &ncp.spec;
     let cluster_name = cluster.name_any();
     if cluster_name.len() > MAX_CLUSTER_NAME_LENGTH {
@@ -171,19 +123,17 @@ pub fn validate(ncp: &NestedControlPlane, cluster: &Cluster) -> Result<Tenant, V
         .image_repository
         .clone()
         .unwrap_or_else(|| DEFAULT_IMAGE_REPOSITORY.to_owned());
-    let images = versions::images(&version);
+    let images = releases::images(&version);
     let image = |name: &str, tag: &str| format!("{repository}/{name}:{tag}");
     let component = |given: &Option<Component>, name: &str| {
         let given = given.clone().unwrap_or_default();
-        Part {
-            image: given.image.unwrap_or_else(|| image(name, &versions::tag(&version))),
+        DesiredComponent {
+            image: given.image.unwrap_or_else(|| image(name, &releases::tag(&version))),
             resources: given.resources,
             args: given.extra_args,
             volumes: given.extra_volumes,
         }
     };
-    let etcd = spec.datastore.clone().unwrap_or_default().etcd.unwrap_or_default();
-    let storage = etcd.storage.unwrap_or_default();
     let addons = spec.addons.clone().unwrap_or_default();
     let addon = |given: Option<Addon>, default: String| {
         let given = given.unwrap_or_default();
@@ -206,7 +156,7 @@ pub fn validate(ncp: &NestedControlPlane, cluster: &Cluster) -> Result<Tenant, V
         ("controllerManager", &controller_manager),
         ("scheduler", &scheduler),
     ])?;
-    Ok(Tenant {
+    Ok(DesiredControlPlane {
         namespace: ncp.namespace().unwrap_or_default(),
         names: Names::new(&cluster_name, &ncp.uid().unwrap_or_default()),
         owner: ncp.controller_owner_ref(&()).unwrap_or_default(),
@@ -214,27 +164,14 @@ pub fn validate(ncp: &NestedControlPlane, cluster: &Cluster) -> Result<Tenant, V
         initialized: initialized(ncp),
         has_run: initialized(ncp) || datastore::initialized(ncp, None),
         network: network::network(cluster)?,
-        endpoint: endpoint(ncp, cluster)?,
-        etcd: Etcd {
-            replicas: etcd.replicas,
-            size: storage.size.unwrap_or_else(|| Quantity("5Gi".into())),
-            storage_class_name: storage.storage_class_name,
-            version: images.etcd_version(),
-            bootstrap: Bootstrap::default(),
-            pod_template: placement::etcd(&pod_template, etcd.pod_template),
-            part: Part {
-                image: etcd.image.unwrap_or_else(|| image("etcd", images.etcd)),
-                resources: etcd.resources,
-                args: etcd.extra_args,
-                volumes: Vec::new(),
-            },
-        },
+        endpoint: endpoint::endpoint(ncp, cluster)?,
+        datastore: datastore::desired(spec, images, &repository),
         api_server,
         controller_manager,
         scheduler,
         addons: Addons {
             core_dns: addon(addons.core_dns, image(core_dns, images.core_dns)),
-            kube_proxy: addon(addons.kube_proxy, image("kube-proxy", &versions::tag(&version))),
+            kube_proxy: addon(addons.kube_proxy, image("kube-proxy", &releases::tag(&version))),
         },
         pod_template,
         image_pull_secrets: spec.image_pull_secrets.iter().map(Into::into).collect(),
@@ -250,7 +187,7 @@ pub fn validate(ncp: &NestedControlPlane, cluster: &Cluster) -> Result<Tenant, V
                 .map(|name| host("certificates.certSANs", name))
                 .collect::<Result<_, _>>()?,
         },
-        template_revision: objects::LATEST_TEMPLATE_REVISION,
+        template_revision: revision::LATEST_TEMPLATE_REVISION,
         rollout_after: spec
             .rollout
             .as_ref()
@@ -269,9 +206,9 @@ pub fn initialized(ncp: &NestedControlPlane) -> bool {
         .is_some_and(|i| i.control_plane_initialized)
 }
 
-/// Keeps etcd from using the volumes of somebody else, which a StatefulSet would take as they are.
+/// Keeps the datastore from using the volumes of somebody else, which a StatefulSet would take as they are.
 pub fn validate_claims(ncp: &NestedControlPlane, live: &View) -> Result<(), ValidateError> {
-    match live.foreign_claims.first() {
+    match live.datastore.foreign_claims.first() {
         Some(claim) => Err(ValidateError::ClaimTaken {
             claim: format!("{}/{}", ncp.namespace().unwrap_or_default(), claim),
             uid: ncp.uid().unwrap_or_default(),
@@ -282,36 +219,42 @@ pub fn validate_claims(ncp: &NestedControlPlane, live: &View) -> Result<(), Vali
 
 /// Decides whether pods are rolled because of `rollout.after`: only those that are older, and not before
 /// its time, which is returned when it lies ahead. Taking it back changes nothing.
-pub fn rollout(tenant: &mut Tenant, live: &View, now: Timestamp) -> Option<Timestamp> {
+pub fn rollout(desired: &mut DesiredControlPlane, live: &View, now: Timestamp) -> Option<Timestamp> {
     let done = live.api_server.as_ref().and_then(|live| {
         let metadata = live.spec.as_ref()?.template.metadata.as_ref()?;
         metadata.annotations.as_ref()?.get(ROLLOUT_ANNOTATION)?.parse().ok()
     });
-    let wanted = std::mem::replace(&mut tenant.rollout_after, done)?;
+    let wanted = std::mem::replace(&mut desired.rollout_after, done)?;
     if wanted > now {
         return Some(wanted);
     }
     let older = |pod: &Pod| pod.creation_timestamp().is_some_and(|created| created.0 < wanted);
     if done.is_none_or(|done| done < wanted) && live.api_server_pods.iter().any(older) {
-        tenant.rollout_after = Some(wanted);
+        desired.rollout_after = Some(wanted);
     }
     None
 }
 
 fn version(ncp: &NestedControlPlane) -> Result<Version, ValidateError> {
-    let wanted = versions::parse(&ncp.spec.version).ok_or_else(|| ValidateError::Version(ncp.spec.version.clone()))?;
-    if wanted.major != 1 || wanted.minor < versions::OLDEST_MINOR {
+    let wanted = releases::parse(&ncp.spec.version).ok_or_else(|| ValidateError::Version(ncp.spec.version.clone()))?;
+    if (wanted.major, wanted.minor) < (1, releases::OLDEST_MINOR) {
         return Err(ValidateError::TooOld {
-            wanted: versions::display(&wanted),
+            wanted: releases::display(&wanted),
         });
+    }
+    let too_new = || ValidateError::TooNew {
+        wanted: releases::display(&wanted),
+    };
+    if wanted.major > 1 {
+        return Err(too_new());
     }
     let serving = ncp
         .status
         .as_ref()
         .and_then(|status| status.version.as_deref())
-        .and_then(versions::parse);
+        .and_then(releases::parse);
     if let Some(from) = serving {
-        let (text, to) = (versions::display(&from), versions::display(&wanted));
+        let (text, to) = (releases::display(&from), releases::display(&wanted));
         if wanted < from {
             return Err(ValidateError::Downgrade { from: text, to });
         }
@@ -323,10 +266,8 @@ fn version(ncp: &NestedControlPlane) -> Result<Version, ValidateError> {
             });
         }
     }
-    if wanted.minor > versions::NEWEST_MINOR {
-        return Err(ValidateError::TooNew {
-            wanted: versions::display(&wanted),
-        });
+    if wanted.minor > releases::NEWEST_MINOR {
+        return Err(too_new());
     }
     Ok(wanted)
 }
@@ -342,14 +283,14 @@ fn host(field: &'static str, text: &str) -> Result<Host, ValidateError> {
 }
 
 /// Components share pods: volumes of one name are one volume.
-fn volumes(parts: [(&'static str, &Part); 3]) -> Result<(), ValidateError> {
+fn volumes(parts: [(&'static str, &DesiredComponent); 3]) -> Result<(), ValidateError> {
     let all = || {
         parts
             .iter()
             .flat_map(|(component, part)| part.volumes.iter().map(|volume| (*component, volume)))
     };
     for (one, volume) in all() {
-        if objects::OWN_VOLUMES.contains(&volume.name.as_str()) {
+        if OWN_VOLUMES.contains(&volume.name.as_str()) {
             return Err(ValidateError::VolumeReserved {
                 name: volume.name.clone(),
                 component: one,
@@ -373,36 +314,6 @@ fn same_source(one: &ExtraVolume, other: &ExtraVolume) -> bool {
         && one.empty_dir == other.empty_dir
         && one.persistent_volume_claim == other.persistent_volume_claim
         && one.projected == other.projected
-}
-
-fn endpoint(ncp: &NestedControlPlane, cluster: &Cluster) -> Result<Endpoint, ValidateError> {
-    let given = ncp.spec.endpoint.clone().unwrap_or_default();
-    let users = cluster
-        .spec
-        .control_plane_endpoint
-        .as_ref()
-        .and_then(|endpoint| endpoint.complete());
-    let fixed = users.or_else(|| ncp.spec.control_plane_endpoint.clone().filter(ApiEndpoint::is_valid));
-    let asked = given
-        .port
-        .or(cluster.spec.cluster_network.api_server_port)
-        .unwrap_or(DEFAULT_PORT);
-    let node_port = (given.type_ == EndpointType::NodePort).then_some(given.port).flatten();
-    Ok(Endpoint {
-        type_: given.type_,
-        host: given.host.map(|name| host("spec.endpoint.host", &name)).transpose()?,
-        service_port: match (given.type_, &fixed) {
-            (EndpointType::NodePort, _) => DEFAULT_PORT,
-            (_, Some(fixed)) => fixed.port,
-            (_, None) => asked,
-        },
-        node_port,
-        annotations: given.annotations,
-        load_balancer_class: given.load_balancer_class,
-        advertise_address: given.advertise_address.and_then(|address| address.parse().ok()),
-        fixed,
-        given: Given::default(),
-    })
 }
 
 #[cfg(test)]

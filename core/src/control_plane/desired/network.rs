@@ -1,4 +1,4 @@
-//! The networks of a tenant, and the endpoint beside them.
+//! The networks of a workload cluster, and the endpoint beside them.
 
 use super::ValidateError;
 use crate::host::Host;
@@ -6,7 +6,7 @@ use capn_api::cluster_api::{Cluster, NetworkRanges};
 use ipnet::IpNet;
 use std::{collections::BTreeSet, net::IpAddr};
 
-/// Networks inside the tenant.
+/// Networks inside the workload cluster.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Network {
     /// Ranges of Services.

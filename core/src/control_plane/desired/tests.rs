@@ -1,6 +1,7 @@
 use super::*;
-use crate::control_plane::certificates::Marks;
-use crate::control_plane::tests::{certificates, cluster, ncp, reached, refused, tenant};
+use crate::certificates::Marks;
+use crate::control_plane::objects;
+use crate::control_plane::tests::{certificates, cluster, desired, ncp, reached, refused};
 use serde_json::{Value, json};
 
 fn at(time: &str) -> Timestamp {
@@ -10,9 +11,9 @@ fn at(time: &str) -> Timestamp {
 #[test]
 fn names_in_certificates_are_compared_as_values() {
     let said = |sans: Value| {
-        let tenant = tenant(json!({"version": "v1.36.3", "certificates": {"certSANs": sans}}));
+        let desired = desired(json!({"version": "v1.36.3", "certificates": {"certSANs": sans}}));
         // Fails where a certificate does not say what was asked for.
-        certificates(&tenant, &reached(&tenant))
+        certificates(&desired, &reached(&desired))
     };
     let one = said(json!(["2001:db8::1", "fd00::10", "api.example.com"]));
     for spelling in [
@@ -32,8 +33,8 @@ fn a_host_is_published_in_one_spelling() {
         ("API.example.com", "api.example.com"),
         ("192.0.2.1", "192.0.2.1"),
     ] {
-        let tenant = tenant(json!({"version": "v1.36.3", "endpoint": {"host": host}}));
-        assert_eq!(reached(&tenant).published.unwrap().host, published);
+        let desired = desired(json!({"version": "v1.36.3", "endpoint": {"host": host}}));
+        assert_eq!(reached(&desired).published.unwrap().host, published);
     }
 }
 
@@ -46,37 +47,47 @@ fn what_names_nothing_is_refused_with_its_field() {
         (
             json!({"version": "v1.36.3", "endpoint": {"host": "a_b/c"}}),
             json!({}),
-            "spec.endpoint.host is wrong: \"a_b/c\" is neither",
+            "spec.endpoint.host is invalid: \"a_b/c\" is neither",
         ),
         (
             json!({"version": "v1.36.3", "certificates": {"certSANs": ["ok.example.com", "192.0.2.256"]}}),
             json!({}),
-            "certificates.certSANs is wrong: \"192.0.2.256\"",
+            "certificates.certSANs is invalid: \"192.0.2.256\"",
         ),
         (
             version(),
             json!({"clusterNetwork": {"serviceDomain": "a b"}}),
-            "serviceDomain is wrong",
+            "serviceDomain is invalid",
         ),
         (
             version(),
             networks(json!([v4, "10.96.0.0/16"]), json!(["10.243.0.0/16"])),
-            "one of each family at most",
+            "one IPv4 and one IPv6 range",
         ),
         (
             version(),
             networks(json!([v4]), json!(["fd24::/48"])),
-            "are not of the same IP families",
+            "have different IP families",
         ),
         (
             version(),
             networks(json!([v4, v6]), json!(["10.243.0.0/16"])),
-            "are not of the same IP families",
+            "have different IP families",
         ),
         (
             json!({"version": "v1.37.0"}),
             json!({}),
             "set v1.36 or older, or upgrade the provider",
+        ),
+        (
+            json!({"version": "v9.9.9"}),
+            json!({}),
+            "set v1.36 or older, or upgrade the provider",
+        ),
+        (
+            json!({"version": "v1.32.1"}),
+            json!({}),
+            "set a version from v1.33 to v1.36",
         ),
     ] {
         let error = refused(spec, cluster);
@@ -88,12 +99,12 @@ fn what_names_nothing_is_refused_with_its_field() {
 
 #[test]
 fn an_endpoint_of_another_family_than_the_services_is_refused() {
-    let tenant = tenant(json!({"version": "v1.36.3"}));
-    let error = validate_endpoint(&tenant.network, "2001:db8::1".parse().ok())
+    let desired = desired(json!({"version": "v1.36.3"}));
+    let error = validate_endpoint(&desired.network, "2001:db8::1".parse().ok())
         .unwrap_err()
         .to_string();
     assert!(error.contains("set endpoint.advertiseAddress"), "{error}");
-    assert!(validate_endpoint(&tenant.network, "192.0.2.1".parse().ok()).is_ok());
+    assert!(validate_endpoint(&desired.network, "192.0.2.1".parse().ok()).is_ok());
 }
 
 #[test]
@@ -108,7 +119,7 @@ fn a_cluster_whose_name_cannot_be_that_of_a_service_is_refused() {
     for name in ["a.b", "1acme", "acme.", "0"] {
         let error = named(name).unwrap();
         assert!(
-            error.contains(name) && error.contains("begins with a letter"),
+            error.contains(name) && error.contains("starts with a letter"),
             "{error}"
         );
     }
@@ -122,21 +133,21 @@ fn volumes_that_would_be_mixed_up_are_refused() {
     let spec = |one: Value, other: Value| json!({"version": "v1.36.3", "apiServer": {"extraVolumes": one}, "scheduler": {"extraVolumes": other}});
     let error = refused(spec(volume("audit", "a"), volume("audit", "b")), json!({}));
     assert!(error.contains("\"audit\" of apiServer and scheduler"), "{error}");
-    for own in objects::OWN_VOLUMES {
+    for own in OWN_VOLUMES {
         let error = refused(spec(volume(own, "a"), json!([])), json!({}));
         assert!(error.contains(own) && error.contains("another name"), "{error}");
     }
-    tenant(spec(volume("audit", "a"), volume("audit", "a")));
+    desired(spec(volume("audit", "a"), volume("audit", "a")));
 }
 
 #[test]
 fn the_names_of_our_volumes_are_the_list() {
-    let tenant = tenant(json!({"version": "v1.36.3"}));
-    let workloads = objects::workloads(&tenant, &reached(&tenant), &Marks::default());
-    let deployments = [workloads.api_server, workloads.controllers].into_iter().flatten();
+    let desired = desired(json!({"version": "v1.36.3"}));
+    let workloads = objects::workloads(&desired, &reached(&desired), &Marks::default());
+    let deployments = [workloads.api_server, workloads.controllers].into_iter();
     let volumes = deployments.filter_map(|deployment| deployment.spec?.template.spec?.volumes);
     let names: BTreeSet<_> = volumes.flatten().map(|volume| volume.name).collect();
-    assert_eq!(names, objects::OWN_VOLUMES.map(str::to_owned).into());
+    assert_eq!(names, OWN_VOLUMES.map(str::to_owned).into());
 }
 
 #[test]
@@ -156,8 +167,8 @@ fn a_rollout_replaces_only_pods_that_are_older_and_only_once() {
         (Some(past), before, Some(past), Some(past), None),
     ];
     for (done, created, wanted, gets, again) in cases {
-        let mut tenant = tenant(json!({"version": "v1.36.3"}));
-        tenant.rollout_after = wanted.map(at);
+        let mut desired = desired(json!({"version": "v1.36.3"}));
+        desired.rollout_after = wanted.map(at);
         let annotations = done.map(|done| json!({ROLLOUT_ANNOTATION: done}));
         let deployment =
             json!({"metadata": {}, "spec": {"selector": {}, "template": {"metadata": {"annotations": annotations}}}});
@@ -166,9 +177,9 @@ fn a_rollout_replaces_only_pods_that_are_older_and_only_once() {
             api_server_pods: vec![serde_json::from_value(json!({"metadata": {"creationTimestamp": created}})).unwrap()],
             ..View::default()
         };
-        let due = rollout(&mut tenant, &observed, now);
+        let due = rollout(&mut desired, &observed, now);
         assert_eq!(
-            (tenant.rollout_after, due),
+            (desired.rollout_after, due),
             (gets.map(at), again.map(at)),
             "{done:?} {created} {wanted:?}"
         );

@@ -1,16 +1,16 @@
 //! kube-apiserver: its Deployment, with the containers that users add to it.
 
 use super::pod::{
-    Args, bracketed, container, extra_volumes, files, joined, mount, mounts, net_bind_service, probe, restricted, tmp,
-    writable,
+    Args, container, extra_volumes, files, joined, mount, mounts, net_bind_service, probe, restricted, tmp, writable,
 };
 use super::workload::{Workload, deployment};
+use crate::certificates::{PKI, Program, api_server_flags, authority_files, mounted};
 use crate::control_plane::{
     addresses::Addresses,
-    certificates::{PKI, Program, api_server_flags, authority_files, mounted},
-    desired::Tenant,
-    names::{API_SERVER, API_SERVER_PORT, ETCD_CLIENT_PORT},
+    desired::DesiredControlPlane,
+    names::{API_SERVER, API_SERVER_PORT},
 };
+use crate::datastore;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{Container, ContainerPort, PodSpec, Volume},
@@ -20,31 +20,31 @@ use std::collections::BTreeMap;
 /// How long an API server that is to end goes on to serve: until nobody is led to it any more.
 const SHUTDOWN_DELAY: &str = "5s";
 
-pub(super) fn api_server(tenant: &Tenant, addresses: &Addresses, authorities: &str) -> Deployment {
-    let extra = tenant.pod_template.containers.iter().cloned();
+pub(super) fn api_server(desired: &DesiredControlPlane, addresses: &Addresses, authorities: &str) -> Deployment {
+    let extra = desired.pod_template.containers.iter().cloned();
     let extra = extra.map(|container| Container {
         security_context: Some(restricted(container.security_context)),
         ..container
     });
     let pod = PodSpec {
-        containers: [program(tenant, addresses)].into_iter().chain(extra).collect(),
-        volumes: Some(volumes(tenant)),
+        containers: [program(desired, addresses)].into_iter().chain(extra).collect(),
+        volumes: Some(volumes(desired)),
         termination_grace_period_seconds: Some(30),
         ..PodSpec::default()
     };
     let workload = Workload {
-        name: tenant.names.api_server(),
+        name: desired.names.api_server(),
         component: API_SERVER,
         authorities,
         annotations: BTreeMap::new(),
         pod,
     };
-    deployment(tenant, workload)
+    deployment(desired, workload)
 }
 
-fn program(tenant: &Tenant, addresses: &Addresses) -> Container {
-    let part = &tenant.api_server;
-    let mut container = container("kube-apiserver", part, args(tenant, addresses), ("40m", "224Mi"));
+fn program(desired: &DesiredControlPlane, addresses: &Addresses) -> Container {
+    let part = &desired.api_server;
+    let mut container = container("kube-apiserver", part, args(desired, addresses), ("40m", "224Mi"));
     container.ports = Some(vec![ContainerPort {
         name: Some("https".into()),
         container_port: API_SERVER_PORT,
@@ -61,20 +61,26 @@ fn program(tenant: &Tenant, addresses: &Addresses) -> Container {
     container
 }
 
-fn volumes(tenant: &Tenant) -> Vec<Volume> {
+fn volumes(desired: &DesiredControlPlane) -> Vec<Volume> {
     let trusted = authority_files(
-        &tenant.names,
-        &["ca.crt", "etcd-ca.crt", "front-proxy-ca.crt", "sa.pub", "sa.key"],
+        &desired.names,
+        &[
+            "ca.crt",
+            datastore::TRUSTED_BY_API_SERVER,
+            "front-proxy-ca.crt",
+            "sa.pub",
+            "sa.key",
+        ],
     );
-    let sources = [trusted].into_iter().chain(mounted(Program::ApiServer, &tenant.names));
+    let sources = [trusted].into_iter().chain(mounted(Program::ApiServer, &desired.names));
     let mut volumes = vec![files("api-server", sources), tmp()];
-    volumes.extend(extra_volumes([&tenant.api_server]));
+    volumes.extend(extra_volumes([&desired.api_server]));
     volumes
 }
 
-fn args(tenant: &Tenant, addresses: &Addresses) -> Args {
+fn args(desired: &DesiredControlPlane, addresses: &Addresses) -> Args {
     let pki = |file: &str| format!("{PKI}/{file}");
-    let issuer = format!("https://kubernetes.default.svc.{}", tenant.network.domain);
+    let issuer = format!("https://kubernetes.default.svc.{}", desired.network.domain);
     let args = Args::default()
         .with("allow-privileged", "true")
         .with_unless("anonymous-auth", "true", &["authentication-config"])
@@ -84,11 +90,6 @@ fn args(tenant: &Tenant, addresses: &Addresses) -> Args {
         .with("enable-bootstrap-token-auth", "true")
         // Its own reconciler can publish only a pod's address; we publish what workers reach.
         .with("endpoint-reconciler-type", "none")
-        .with("etcd-cafile", pki("etcd-ca.crt"))
-        .with(
-            "etcd-servers",
-            format!("https://{}:{ETCD_CLIENT_PORT}", bracketed(addresses.etcd)),
-        )
         .with("kubelet-preferred-address-types", "InternalIP,ExternalIP,Hostname")
         .with("profiling", "false")
         .with("requestheader-allowed-names", "front-proxy-client")
@@ -100,9 +101,10 @@ fn args(tenant: &Tenant, addresses: &Addresses) -> Args {
         .with("service-account-issuer", issuer)
         .with("service-account-key-file", pki("sa.pub"))
         .with("service-account-signing-key-file", pki("sa.key"))
-        .with("service-cluster-ip-range", joined(&tenant.network.services))
+        .with("service-cluster-ip-range", joined(&desired.network.services))
         .with("shutdown-delay-duration", SHUTDOWN_DELAY);
     api_server_flags(PKI)
+        .chain(datastore::api_server_flags(addresses))
         .fold(args, |args, (flag, file)| args.with(flag, file))
         .sorted()
 }

@@ -1,16 +1,20 @@
 //! PodDisruptionBudgets: one pod of several may be away at a time.
 
 use super::metadata;
-use crate::control_plane::desired::Tenant;
+use crate::control_plane::desired::DesiredControlPlane;
 use k8s_openapi::{
     api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
+use std::collections::BTreeMap;
 
-pub(super) fn budget(tenant: &Tenant, name: String, component: &str) -> PodDisruptionBudget {
-    let labels = tenant.names.component(component);
+pub(crate) fn budget(
+    desired: &DesiredControlPlane,
+    name: String,
+    labels: BTreeMap<String, String>,
+) -> PodDisruptionBudget {
     PodDisruptionBudget {
-        metadata: metadata(tenant, name, labels.clone()),
+        metadata: metadata(desired, name, labels.clone()),
         spec: Some(PodDisruptionBudgetSpec {
             max_unavailable: Some(IntOrString::Int(1)),
             selector: Some(LabelSelector {

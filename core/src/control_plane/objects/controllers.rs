@@ -4,10 +4,10 @@
 
 use super::pod::{Args, container, extra_volumes, files, joined, mount, mounts, probe, tmp, writable};
 use super::workload::{Workload, deployment};
+use crate::certificates::{CREDENTIALS, PKI, Program, authority_files, mounted};
 use crate::control_plane::{
     addresses::Addresses,
-    certificates::{CREDENTIALS, PKI, Program, authority_files, mounted},
-    desired::{Part, Tenant},
+    desired::{DesiredComponent, DesiredControlPlane},
     names::CONTROLLERS,
 };
 use k8s_openapi::api::{
@@ -19,27 +19,27 @@ use std::collections::BTreeMap;
 /// The server that the kubeconfigs name. The programs read them only when they start.
 const SERVER_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/api-server";
 
-pub(super) fn controllers(tenant: &Tenant, addresses: &Addresses, authorities: &str) -> Deployment {
+pub(super) fn controllers(desired: &DesiredControlPlane, addresses: &Addresses, authorities: &str) -> Deployment {
     let pod = PodSpec {
-        containers: vec![controller_manager(tenant), scheduler(tenant)],
-        volumes: Some(volumes(tenant)),
+        containers: vec![controller_manager(desired), scheduler(desired)],
+        volumes: Some(volumes(desired)),
         ..PodSpec::default()
     };
     let workload = Workload {
-        name: tenant.names.controllers(),
+        name: desired.names.controllers(),
         component: CONTROLLERS,
         authorities,
-        annotations: BTreeMap::from([(SERVER_ANNOTATION.to_owned(), addresses.service(tenant).authority())]),
+        annotations: BTreeMap::from([(SERVER_ANNOTATION.to_owned(), addresses.service(desired).authority())]),
         pod,
     };
-    deployment(tenant, workload)
+    deployment(desired, workload)
 }
 
-fn controller_manager(tenant: &Tenant) -> Container {
+fn controller_manager(desired: &DesiredControlPlane) -> Container {
     let mut container = program(
         "kube-controller-manager",
-        &tenant.controller_manager,
-        controller_manager_args(tenant),
+        &desired.controller_manager,
+        controller_manager_args(desired),
         10257,
         ("10m", "40Mi"),
     );
@@ -54,10 +54,10 @@ fn controller_manager(tenant: &Tenant) -> Container {
     container
 }
 
-fn scheduler(tenant: &Tenant) -> Container {
+fn scheduler(desired: &DesiredControlPlane) -> Container {
     let mut container = program(
         "kube-scheduler",
-        &tenant.scheduler,
+        &desired.scheduler,
         scheduler_args(),
         10259,
         ("5m", "24Mi"),
@@ -73,14 +73,14 @@ fn scheduler(tenant: &Tenant) -> Container {
     container
 }
 
-fn program(name: &str, part: &Part, args: Args, port: i32, requests: (&str, &str)) -> Container {
+fn program(name: &str, part: &DesiredComponent, args: Args, port: i32, requests: (&str, &str)) -> Container {
     let mut container = container(name, part, args, requests);
     container.liveness_probe = Some(probe("/healthz", port, "HTTPS", 10, 8));
     container
 }
 
-fn volumes(tenant: &Tenant) -> Vec<Volume> {
-    let names = &tenant.names;
+fn volumes(desired: &DesiredControlPlane) -> Vec<Volume> {
+    let names = &desired.names;
     let signs = [
         "ca.crt",
         "ca-signer.crt",
@@ -98,7 +98,7 @@ fn volumes(tenant: &Tenant) -> Vec<Volume> {
         files("scheduler-credentials", mounted(Program::Scheduler, names)),
         tmp(),
     ];
-    volumes.extend(extra_volumes([&tenant.controller_manager, &tenant.scheduler]));
+    volumes.extend(extra_volumes([&desired.controller_manager, &desired.scheduler]));
     volumes
 }
 
@@ -115,7 +115,7 @@ const SIGNERS: [&str; 8] = [
     "cluster-signing-legacy-unknown-key-file",
 ];
 
-fn controller_manager_args(tenant: &Tenant) -> Args {
+fn controller_manager_args(desired: &DesiredControlPlane) -> Args {
     let pki = |file: &str| format!("{PKI}/{file}");
     let kubeconfig = format!("{CREDENTIALS}/kubeconfig");
     Args::default()
@@ -123,8 +123,8 @@ fn controller_manager_args(tenant: &Tenant) -> Args {
         .with("authentication-kubeconfig", &kubeconfig)
         .with("authorization-kubeconfig", &kubeconfig)
         .with("client-ca-file", pki("ca.crt"))
-        .with("cluster-cidr", joined(&tenant.network.pods))
-        .with("cluster-name", tenant.names.cluster())
+        .with("cluster-cidr", joined(&desired.network.pods))
+        .with("cluster-name", desired.names.cluster())
         .with_unless("cluster-signing-cert-file", pki("ca-signer.crt"), &SIGNERS)
         .with_unless("cluster-signing-key-file", pki("ca-signer.key"), &SIGNERS)
         .with("controllers", "*,bootstrapsigner,tokencleaner")
@@ -134,7 +134,7 @@ fn controller_manager_args(tenant: &Tenant) -> Args {
         .with("requestheader-client-ca-file", pki("front-proxy-ca.crt"))
         .with("root-ca-file", pki("ca.crt"))
         .with("service-account-private-key-file", pki("sa.key"))
-        .with("service-cluster-ip-range", joined(&tenant.network.services))
+        .with("service-cluster-ip-range", joined(&desired.network.services))
         .with("use-service-account-credentials", "true")
 }
 

@@ -1,109 +1,63 @@
-//! Step 3: every object that a tenant is to have, in the management cluster and inside the tenant.
-//! Pure: no client, no clock, no keys.
+//! Every object that a control plane is to have, in the management cluster and inside the workload cluster, but for
+//! those of its datastore.
 
 mod api_server;
-mod budget;
+pub(crate) mod budget;
 mod controllers;
-mod etcd;
 mod inside;
-mod pod;
-mod services;
+pub(crate) mod pod;
+pub(crate) mod services;
 mod workload;
 
 pub use inside::inside;
+pub use services::api_server as api_server_service;
+pub(crate) use workload::AUTHORITIES_ANNOTATION;
 
 use super::{
     addresses::Addresses,
-    certificates::Marks,
-    desired::Tenant,
-    names::{API_SERVER, CONTROLLERS, ETCD},
+    desired::DesiredControlPlane,
+    names::{API_SERVER, CONTROLLERS},
 };
+use crate::certificates::Marks;
 use k8s_openapi::{
-    api::{
-        apps::v1::{Deployment, StatefulSet},
-        core::v1::{ConfigMap, Service},
-        policy::v1::PodDisruptionBudget,
-    },
+    api::{apps::v1::Deployment, policy::v1::PodDisruptionBudget},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use std::collections::BTreeMap;
 
-/// The newest revision of the pod templates. One that has been released never changes: pods that run are
-/// made of it. A change is another revision, beside the older ones, with golden files of its own in
-/// `revisions/`; those of a released one are never written again.
-pub const LATEST_TEMPLATE_REVISION: u32 = 1;
-
-/// Names of the volumes of a control plane's pods that are not a user's.
-pub const OWN_VOLUMES: [&str; 6] = [
-    "api-server",
-    "tmp",
-    "controller-manager",
-    "controller-manager-credentials",
-    "scheduler",
-    "scheduler-credentials",
-];
-
-/// The first wave: what gives addresses, and what pods need to start.
-#[derive(Clone, Debug)]
-pub struct Network {
-    /// The API server's Service.
-    pub api_server: Service,
-    /// etcd's Service for API servers.
-    pub etcd: Service,
-    /// The Service of etcd's members among themselves.
-    pub etcd_peers: Service,
-    /// What members with an empty volume start with.
-    pub etcd_config: ConfigMap,
-}
-
-/// The second wave: what holds those addresses.
+/// What runs a control plane, beside its datastore.
 #[derive(Clone, Debug)]
 pub struct Workloads {
-    /// Not applied while its data is gone.
-    pub etcd: Option<StatefulSet>,
-    /// Not applied while the datastore of a new tenant cannot start yet.
-    pub api_server: Option<Deployment>,
+    /// Not applied while the datastore of a new control plane cannot start yet.
+    pub api_server: Deployment,
     /// Not applied while the API servers that it needs are not there.
-    pub controllers: Option<Deployment>,
-    /// Wanted with more than one member.
-    pub etcd_budget: Option<PodDisruptionBudget>,
+    pub controllers: Deployment,
     /// Wanted with more than one replica.
     pub api_server_budget: Option<PodDisruptionBudget>,
     /// Wanted with more than one replica.
     pub controllers_budget: Option<PodDisruptionBudget>,
 }
 
-/// Builds the first wave.
-pub fn network(tenant: &Tenant) -> Network {
-    Network {
-        api_server: services::api_server(tenant),
-        etcd: services::etcd(tenant),
-        etcd_peers: services::etcd_peers(tenant),
-        etcd_config: etcd::config_map(tenant),
-    }
-}
-
-/// Builds the second wave.
-pub fn workloads(tenant: &Tenant, addresses: &Addresses, authorities: &Marks) -> Workloads {
-    let names = &tenant.names;
-    let budget = |replicas, name, component| (replicas > 1).then(|| budget::budget(tenant, name, component));
+/// Builds what runs the control plane.
+pub fn workloads(desired: &DesiredControlPlane, addresses: &Addresses, authorities: &Marks) -> Workloads {
+    let names = &desired.names;
+    let budget =
+        |name, component| (desired.replicas > 1).then(|| budget::budget(desired, name, names.component(component)));
     Workloads {
-        etcd: Some(etcd::stateful_set(tenant, &authorities.etcd)),
-        api_server: Some(api_server::api_server(tenant, addresses, &authorities.api_server)),
-        controllers: Some(controllers::controllers(tenant, addresses, &authorities.controllers)),
-        etcd_budget: budget(tenant.etcd.replicas, names.etcd(), ETCD),
-        api_server_budget: budget(tenant.replicas, names.api_server(), API_SERVER),
-        controllers_budget: budget(tenant.replicas, names.controllers(), CONTROLLERS),
+        api_server: api_server::api_server(desired, addresses, authorities.of(API_SERVER)),
+        controllers: controllers::controllers(desired, addresses, authorities.of(CONTROLLERS)),
+        api_server_budget: budget(names.api_server(), API_SERVER),
+        controllers_budget: budget(names.controllers(), CONTROLLERS),
     }
 }
 
 /// Metadata of an object of the control plane.
-pub fn metadata(tenant: &Tenant, name: String, labels: BTreeMap<String, String>) -> ObjectMeta {
+pub fn metadata(desired: &DesiredControlPlane, name: String, labels: BTreeMap<String, String>) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),
-        namespace: Some(tenant.namespace.clone()),
+        namespace: Some(desired.namespace.clone()),
         labels: Some(labels),
-        owner_references: Some(vec![tenant.owner.clone()]),
+        owner_references: Some(vec![desired.owner.clone()]),
         ..ObjectMeta::default()
     }
 }

@@ -1,9 +1,7 @@
-//! What the pods of a tenant share: Pod Security `restricted`, placement, volumes, flags.
+//! What the pods of a control plane share: Pod Security `restricted`, placement, volumes, flags.
 
-use crate::control_plane::{
-    certificates::Mounted,
-    desired::{Part, Tenant},
-};
+use crate::certificates::Mounted;
+use crate::control_plane::desired::{DesiredComponent, DesiredControlPlane};
 use capn_api::nested_control_plane::{Argument, ExtraVolume, PodTemplate};
 use k8s_openapi::{
     api::core::v1::{
@@ -18,14 +16,14 @@ use k8s_openapi::{
         util::intstr::IntOrString,
     },
 };
-use std::{collections::BTreeMap, net::IpAddr};
+use std::collections::BTreeMap;
 
 /// User and group of every process: nobody in particular, as distroless images have it.
 const USER: i64 = 65532;
 
 /// A container that satisfies Pod Security `restricted`. It requests this much CPU and memory, unless
-/// a user says otherwise: twenty tenants fit on two cores.
-pub(super) fn container(name: &str, part: &Part, args: Args, (cpu, memory): (&str, &str)) -> Container {
+/// a user says otherwise: twenty control planes fit on two cores.
+pub(crate) fn container(name: &str, part: &DesiredComponent, args: Args, (cpu, memory): (&str, &str)) -> Container {
     let resources = part.resources.clone().unwrap_or_else(|| ResourceRequirements {
         requests: Some(BTreeMap::from([
             ("cpu".into(), Quantity(cpu.into())),
@@ -49,7 +47,7 @@ pub(super) fn container(name: &str, part: &Part, args: Args, (cpu, memory): (&st
     }
 }
 
-/// How many processors a program uses at once: its request, rounded up. Each tenant would spread over
+/// How many processors a program uses at once: its request, rounded up. Each would spread over
 /// all of its node otherwise, which costs all of them. A CPU limit is known to Go's runtime by itself.
 fn processors(resources: &ResourceRequirements) -> Option<EnvVar> {
     let limited = resources
@@ -70,7 +68,7 @@ fn processors(resources: &ResourceRequirements) -> Option<EnvVar> {
 }
 
 /// What a user left open of a securityContext, set as `restricted` wants it.
-pub(super) fn restricted(given: Option<SecurityContext>) -> SecurityContext {
+pub(crate) fn restricted(given: Option<SecurityContext>) -> SecurityContext {
     let given = given.unwrap_or_default();
     let mut capabilities = given.capabilities.unwrap_or_default();
     capabilities.drop = Some(vec!["ALL".into()]);
@@ -84,7 +82,7 @@ pub(super) fn restricted(given: Option<SecurityContext>) -> SecurityContext {
 }
 
 /// The upstream kube-apiserver carries this as a file capability and does not start without it.
-pub(super) fn net_bind_service() -> Capabilities {
+pub(crate) fn net_bind_service() -> Capabilities {
     Capabilities {
         add: Some(vec!["NET_BIND_SERVICE".into()]),
         drop: Some(vec!["ALL".into()]),
@@ -94,7 +92,7 @@ pub(super) fn net_bind_service() -> Capabilities {
 /// Flags in the order in which they were set; a user's replace those of the same name, and those that
 /// a program does not take beside them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Args(Vec<Arg>);
+pub(crate) struct Args(Vec<Arg>);
 
 #[derive(Clone, Debug)]
 struct Arg {
@@ -105,12 +103,12 @@ struct Arg {
 }
 
 impl Args {
-    pub(super) fn with(self, name: &str, value: impl Into<String>) -> Self {
+    pub(crate) fn with(self, name: &str, value: impl Into<String>) -> Self {
         self.with_unless(name, value, &[])
     }
 
     /// A flag that steps aside when a user sets one of these, as kubeadm's does.
-    pub(super) fn with_unless(
+    pub(crate) fn with_unless(
         mut self,
         name: &str,
         value: impl Into<String>,
@@ -125,14 +123,14 @@ impl Args {
     }
 
     /// Flags in the order of their names.
-    pub(super) fn sorted(mut self) -> Self {
+    pub(crate) fn sorted(mut self) -> Self {
         self.0.sort_by(|one, other| one.name.cmp(&other.name));
         self
     }
 
     /// Leader election with more patience than upstream's 15 s: an API server that is slow for a
-    /// moment must not restart those that wait for it, and an idle tenant writes less.
-    pub(super) fn electing(self) -> Self {
+    /// moment must not restart those that wait for it, and an idle control plane writes less.
+    pub(crate) fn electing(self) -> Self {
         self.with("leader-elect", "true")
             .with("leader-elect-lease-duration", "45s")
             .with("leader-elect-renew-deadline", "30s")
@@ -154,14 +152,13 @@ impl Args {
 }
 
 /// The pod around containers.
-pub(super) fn template(
-    tenant: &Tenant,
+pub(crate) fn template(
+    desired: &DesiredControlPlane,
     wanted: &PodTemplate,
-    component: &str,
+    selector: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
     spec: PodSpec,
 ) -> PodTemplateSpec {
-    let selector = tenant.names.component(component);
     let given = wanted.metadata.clone().unwrap_or_default();
     let mut labels = given.labels;
     labels.extend(selector.clone());
@@ -177,7 +174,7 @@ pub(super) fn template(
             affinity: wanted.affinity.clone(),
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
-            image_pull_secrets: list(tenant.image_pull_secrets.clone()),
+            image_pull_secrets: list(desired.image_pull_secrets.clone()),
             node_selector: Some(wanted.node_selector.clone()).filter(|selector| !selector.is_empty()),
             priority_class_name: wanted.priority_class_name.clone(),
             runtime_class_name: wanted.runtime_class_name.clone(),
@@ -222,12 +219,12 @@ fn spread(wanted: &PodTemplate, selector: &BTreeMap<String, String>) -> Vec<Topo
 }
 
 /// An empty list is left out, as the API server would.
-pub(super) fn list<T>(items: Vec<T>) -> Option<Vec<T>> {
+pub(crate) fn list<T>(items: Vec<T>) -> Option<Vec<T>> {
     Some(items).filter(|items| !items.is_empty())
 }
 
 /// A read-only volume of files from Secrets.
-pub(super) fn files(name: &str, secrets: impl IntoIterator<Item = Mounted>) -> Volume {
+pub(crate) fn files(name: &str, secrets: impl IntoIterator<Item = Mounted>) -> Volume {
     let item = |(key, path)| KeyToPath { key, path, mode: None };
     let projection = |(name, keys): Mounted| VolumeProjection {
         secret: Some(SecretProjection {
@@ -247,7 +244,7 @@ pub(super) fn files(name: &str, secrets: impl IntoIterator<Item = Mounted>) -> V
     }
 }
 
-pub(super) fn mount(volume: &str, path: &str) -> VolumeMount {
+pub(crate) fn mount(volume: &str, path: &str) -> VolumeMount {
     VolumeMount {
         name: volume.into(),
         mount_path: path.into(),
@@ -267,7 +264,7 @@ fn extra_mount(volume: &ExtraVolume) -> VolumeMount {
 }
 
 /// The volumes of a component that a user asked for; one that several components name is one.
-pub(super) fn extra_volumes<'a>(parts: impl IntoIterator<Item = &'a Part>) -> Vec<Volume> {
+pub(crate) fn extra_volumes<'a>(parts: impl IntoIterator<Item = &'a DesiredComponent>) -> Vec<Volume> {
     let mut volumes: Vec<Volume> = Vec::new();
     for volume in parts.into_iter().flat_map(|part| &part.volumes) {
         if volumes.iter().all(|known| known.name != volume.name) {
@@ -286,12 +283,12 @@ pub(super) fn extra_volumes<'a>(parts: impl IntoIterator<Item = &'a Part>) -> Ve
 }
 
 /// Our mounts before a user's, so that the golden files read in that order.
-pub(super) fn mounts(container: &mut Container, ours: impl IntoIterator<Item = VolumeMount>) {
+pub(crate) fn mounts(container: &mut Container, ours: impl IntoIterator<Item = VolumeMount>) {
     let given = container.volume_mounts.take().unwrap_or_default();
     container.volume_mounts = list(ours.into_iter().chain(given).collect());
 }
 
-pub(super) fn writable(volume: &str, path: &str) -> VolumeMount {
+pub(crate) fn writable(volume: &str, path: &str) -> VolumeMount {
     VolumeMount {
         name: volume.into(),
         mount_path: path.into(),
@@ -300,7 +297,7 @@ pub(super) fn writable(volume: &str, path: &str) -> VolumeMount {
 }
 
 /// The only place that a program of ours may write to.
-pub(super) fn tmp() -> Volume {
+pub(crate) fn tmp() -> Volume {
     Volume {
         name: "tmp".into(),
         empty_dir: Some(EmptyDirVolumeSource::default()),
@@ -309,20 +306,12 @@ pub(super) fn tmp() -> Volume {
 }
 
 /// Ranges as a flag takes them.
-pub(super) fn joined(networks: &[ipnet::IpNet]) -> String {
+pub(crate) fn joined(networks: &[ipnet::IpNet]) -> String {
     networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
-/// An address as the host of a URL.
-pub(super) fn bracketed(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("[{address}]"),
-    }
-}
-
 /// A probe over HTTP.
-pub(super) fn probe(path: &str, port: i32, scheme: &str, period: i32, failures: i32) -> Probe {
+pub(crate) fn probe(path: &str, port: i32, scheme: &str, period: i32, failures: i32) -> Probe {
     Probe {
         http_get: Some(HTTPGetAction {
             path: Some(path.into()),
@@ -337,7 +326,7 @@ pub(super) fn probe(path: &str, port: i32, scheme: &str, period: i32, failures: 
     }
 }
 
-pub(super) fn env(name: &str, value: &str) -> EnvVar {
+pub(crate) fn env(name: &str, value: &str) -> EnvVar {
     EnvVar {
         name: name.into(),
         value: Some(value.into()),

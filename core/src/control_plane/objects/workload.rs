@@ -3,10 +3,10 @@
 use super::metadata;
 use super::pod::template;
 use crate::control_plane::{
-    desired::Tenant,
+    desired::DesiredControlPlane,
     names::{ROLLOUT_ANNOTATION, VERSION_ANNOTATION},
-    versions,
 };
+use crate::kubernetes::releases;
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
@@ -17,7 +17,7 @@ use k8s_openapi::{
 use std::collections::BTreeMap;
 
 /// Stands for the authorities that the pods read only when they start.
-pub(super) const AUTHORITIES_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/authorities";
+pub(crate) const AUTHORITIES_ANNOTATION: &str = "controlplane.cluster.x-k8s.io/authorities";
 
 /// What is particular to a Deployment.
 pub(super) struct Workload<'a> {
@@ -31,21 +31,21 @@ pub(super) struct Workload<'a> {
 }
 
 /// A Deployment whose pods are replaced one by one, each after its successor is ready.
-pub(super) fn deployment(tenant: &Tenant, workload: Workload<'_>) -> Deployment {
-    let labels = tenant.names.component(workload.component);
+pub(super) fn deployment(desired: &DesiredControlPlane, workload: Workload<'_>) -> Deployment {
+    let labels = desired.names.component(workload.component);
     let mut annotations = workload.annotations;
     annotations.extend([
-        (VERSION_ANNOTATION.to_owned(), versions::display(&tenant.version)),
+        (VERSION_ANNOTATION.to_owned(), releases::display(&desired.version)),
         (AUTHORITIES_ANNOTATION.to_owned(), workload.authorities.to_owned()),
     ]);
-    let rollout = tenant.rollout_after;
+    let rollout = desired.rollout_after;
     annotations.extend(rollout.map(|after| (ROLLOUT_ANNOTATION.to_owned(), after.to_string())));
     Deployment {
-        metadata: metadata(tenant, workload.name, labels.clone()),
+        metadata: metadata(desired, workload.name, labels.clone()),
         spec: Some(DeploymentSpec {
-            replicas: Some(tenant.replicas),
+            replicas: Some(desired.replicas),
             selector: LabelSelector {
-                match_labels: Some(labels),
+                match_labels: Some(labels.clone()),
                 ..LabelSelector::default()
             },
             strategy: Some(DeploymentStrategy {
@@ -56,13 +56,7 @@ pub(super) fn deployment(tenant: &Tenant, workload: Workload<'_>) -> Deployment 
                 }),
             }),
             revision_history_limit: Some(2),
-            template: template(
-                tenant,
-                &tenant.pod_template,
-                workload.component,
-                annotations,
-                workload.pod,
-            ),
+            template: template(desired, &desired.pod_template, labels, annotations, workload.pod),
             ..DeploymentSpec::default()
         }),
         ..Deployment::default()

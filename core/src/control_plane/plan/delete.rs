@@ -3,14 +3,11 @@
 
 use super::{Action, Object};
 use crate::control_plane::{
-    deletion::{deletes_claims, orphaned},
-    names::UID_LABEL,
+    deletion::{Step, ended, gone, orphaned},
     view::View,
 };
-use crate::ownership::Owner;
+use crate::datastore::teardown;
 use capn_api::NestedControlPlane;
-use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
 
 /// What a deletion does next.
 #[derive(Debug)]
@@ -34,7 +31,7 @@ pub fn delete(ncp: &NestedControlPlane, view: &View, workers: &[String]) -> Dele
     if deletion.orphaned {
         return deletion;
     }
-    let steps: [fn(&NestedControlPlane, &View) -> Step; 4] = [serving, datastore, claims, rest];
+    let steps: [fn(&NestedControlPlane, &View) -> Step; 4] = [serving, teardown::workloads, teardown::data, rest];
     deletion.waiting = wait_for_workers(workers);
     for step in steps {
         if deletion.waiting.is_some() {
@@ -47,19 +44,16 @@ pub fn delete(ncp: &NestedControlPlane, view: &View, workers: &[String]) -> Dele
     deletion
 }
 
-/// What a step deletes, and what the next one waits for.
-type Step = (Vec<Object>, Option<String>);
-
 /// Workers need the API server to leave: their pods are drained through it.
 fn wait_for_workers(workers: &[String]) -> Option<String> {
     let first = workers.first()?;
     Some(format!(
-        "waiting for {} worker machine(s) to go, Machine {first} first",
+        "waiting for {} worker machine(s) to be deleted, Machine {first} first",
         workers.len()
     ))
 }
 
-/// Before etcd: API servers must not see their datastore go, nor controllers their API servers.
+/// Before the datastore: API servers must not see their datastore go, nor controllers their API servers.
 fn serving(_: &NestedControlPlane, view: &View) -> Step {
     let deployments = view.controllers.iter().chain(&view.api_server);
     let budgets = view.controllers_budget.iter().chain(&view.api_server_budget);
@@ -71,41 +65,11 @@ fn serving(_: &NestedControlPlane, view: &View) -> Step {
     (objects, waiting)
 }
 
-fn datastore(_: &NestedControlPlane, view: &View) -> Step {
-    let objects = view.etcd.iter().cloned().map(Object::from);
-    let objects = objects
-        .chain(view.etcd_budget.iter().cloned().map(Object::from))
-        .collect();
-    let waiting = ended("etcd", &view.etcd_pods).or_else(|| view.etcd.as_ref().map(|left| gone("StatefulSet", left)));
-    (objects, waiting)
-}
-
-/// A claim without our label is not ours to delete, whoever took the label: nothing waits for it.
-fn claims(ncp: &NestedControlPlane, view: &View) -> Step {
-    if !deletes_claims(&ncp.spec) {
-        return (Vec::new(), None);
-    }
-    let owner = Owner::new(ncp, UID_LABEL);
-    let claims = || view.claims.iter().filter(|claim| owner.owns(*claim));
-    (
-        claims().cloned().map(Object::from).collect(),
-        claims().map(|left| gone("claim", left)).next(),
-    )
-}
-
 fn rest(_: &NestedControlPlane, view: &View) -> Step {
-    let services = || view.services.all().into_iter().flatten();
+    let services = || view.services();
     let mut objects: Vec<Object> = services().cloned().map(Object::from).collect();
     objects.extend(view.secrets.all().cloned().map(Object::from));
-    objects.extend(view.etcd_config.iter().cloned().map(Object::from));
+    objects.extend(teardown::rest(view));
     objects.extend(view.revisions.iter().cloned().map(Object::from));
     (objects, services().map(|left| gone("Service", left)).next())
-}
-
-fn ended(what: &str, pods: &[Pod]) -> Option<String> {
-    (!pods.is_empty()).then(|| format!("waiting for pods of {what} to end"))
-}
-
-fn gone(kind: &str, left: &impl ResourceExt) -> String {
-    format!("waiting for {kind} {} to go", left.name_any())
 }

@@ -1,137 +1,115 @@
-//! Services and what etcd starts with: what gives addresses, and what pods need to start.
+//! What gives addresses: the API server's Service, and what the datastore needs.
 
-use super::Action;
 use super::answers::{Answers, Purpose, Wave};
-use super::provision::keep_if_refused;
-use crate::control_plane::{desired::Tenant, error::Error, objects, view::View};
-use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use super::writes::{Writes, Written};
+use super::{Action, Object};
+use crate::control_plane::{desired::DesiredControlPlane, error::Error, objects, view::View};
+use crate::datastore;
+use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt;
+use std::net::IpAddr;
 
-/// The Services of a control plane as they are now.
+/// Where the control plane is reached as it is now.
 #[derive(Debug)]
-pub(super) struct Services {
+pub(super) struct Network {
+    /// The API server's Service.
     pub(super) api_server: Service,
-    pub(super) etcd: Service,
+    /// The datastore's address; `None` while it has none.
+    pub(super) datastore: Option<IpAddr>,
 }
 
-pub(super) fn wave(tenant: &Tenant, view: &View) -> Wave {
-    let objects::Network {
-        api_server,
-        etcd,
-        etcd_peers,
-        etcd_config,
-    } = objects::network(tenant);
-    let live = &view.services;
-    let service = |wanted: Service, live: &Option<Service>| Action::Apply {
-        wanted: wanted.into(),
-        live: live.clone().map(Into::into),
-    };
-    let mut wave = vec![
-        (Purpose::ApiServerService, service(api_server, &live.api_server)),
-        (Purpose::EtcdService, service(etcd, &live.etcd)),
-        (Purpose::EtcdPeers, service(etcd_peers, &live.etcd_peers)),
-    ];
-    wave.extend(config(etcd_config, view.etcd_config.as_ref()).map(|action| (Purpose::EtcdConfig, action)));
-    wave
+pub(super) fn wave(desired: &DesiredControlPlane, view: &View) -> Wave {
+    let service = Action::apply(objects::api_server_service(desired), &view.api_server_service);
+    let datastore = datastore::network(desired, view).into_iter().enumerate();
+    let datastore = datastore.map(|(at, action)| (Purpose::DatastoreNetwork(at), action));
+    [(Purpose::ApiServerService, service)]
+        .into_iter()
+        .chain(datastore)
+        .collect()
 }
 
-/// What a member with an empty volume is told is written over nothing but what was read: a pass that knows
-/// less must not tell it to found another cluster.
-fn config(wanted: ConfigMap, live: Option<&ConfigMap>) -> Option<Action> {
-    let Some(live) = live else {
-        return Some(Action::Apply {
-            wanted: wanted.into(),
-            live: None,
-        });
-    };
-    let mut kept = live.clone();
-    kept.labels_mut().extend(wanted.metadata.labels.unwrap_or_default());
-    kept.metadata.owner_references = wanted.metadata.owner_references;
-    kept.data = wanted.data;
-    (kept != *live).then(|| Action::Replace {
-        live: live.clone().into(),
-        wanted: kept.into(),
-    })
-}
-
-/// Services that cannot have the address that they had, and the wave that lets them have another. Where
-/// workers hold the address of the API server, its Service waits for it instead: with another one it
+/// What the first wave has left, while the second lets Services that cannot have the address that they had have
+/// another. Where workers hold the address of the API server, its Service waits for it instead: with another one it
 /// would be of no use.
 #[derive(Debug, Default)]
-pub(super) struct Found {
-    api_server: Option<Service>,
-    etcd: Option<Service>,
-}
+pub(super) struct Found(Written);
 
 impl Found {
     /// What came of the first wave, and the next one.
     pub(super) fn first(
+        writes: Writes,
         answers: &mut Answers,
-        tenant: &Tenant,
-        view: &View,
+        desired: &DesiredControlPlane,
         refused: &mut Vec<Error>,
     ) -> Result<(Self, Wave), Error> {
-        // Built anew only where a Service is refused.
-        let wanted = || objects::network(tenant);
         let (mut found, mut wave) = (Self::default(), Wave::new());
-        let anew = |service: Service, node_port| Action::Apply {
-            wanted: anywhere(service, node_port).into(),
-            live: None,
-        };
-        let reply = answers.object::<Service>(Purpose::ApiServerService);
-        match keep_if_refused(reply, view.services.api_server.as_ref(), refused) {
-            Err(error) if error.is_invalid() && tenant.endpoint.given.is_published(&tenant.endpoint) => {
-                let api_server = wanted().api_server;
-                let endpoint = tenant.endpoint.fixed.iter();
+        for (of, action, reply) in writes.replies(answers, refused) {
+            let error = match reply {
+                Ok(object) => {
+                    found.0.extend(object.map(|object| (of, object)));
+                    continue;
+                }
+                Err(error) if !error.is_invalid() => return Err(error.into()),
+                Err(error) => error,
+            };
+            let of_api_server = of == Purpose::ApiServerService;
+            if of_api_server && desired.endpoint.given.is_published(&desired.endpoint) {
+                let service = objects::api_server_service(desired);
+                let endpoint = desired.endpoint.fixed.iter();
                 let endpoint: String = endpoint.map(|at| format!("{}:{}", at.host, at.port)).collect();
                 refused.push(Error::EndpointLost(format!(
                     "workers and kubeconfigs hold {endpoint}, which Service {}/{} cannot have again: {error}",
-                    tenant.namespace,
-                    api_server.name_any(),
+                    desired.namespace,
+                    service.name_any(),
                 )));
-                found.api_server = Some(api_server);
+                found.0.insert(of, service.into());
+                continue;
             }
-            Err(error) if error.is_invalid() => {
-                wave.push((
-                    Purpose::ApiServerService,
-                    anew(wanted().api_server, tenant.endpoint.node_port),
-                ));
-            }
-            reply => found.api_server = reply?,
+            let node_port = desired.endpoint.node_port.filter(|_| of_api_server);
+            wave.push((of, anywhere(action, node_port).ok_or(error)?));
         }
-        let reply = answers.object::<Service>(Purpose::EtcdService);
-        match keep_if_refused(reply, view.services.etcd.as_ref(), refused) {
-            Err(error) if error.is_invalid() => wave.push((Purpose::EtcdService, anew(wanted().etcd, None))),
-            reply => found.etcd = reply?,
-        }
-        let reply = answers.object::<Service>(Purpose::EtcdPeers);
-        keep_if_refused(reply, view.services.etcd_peers.as_ref(), refused)?;
-        answers.done(Purpose::EtcdConfig)?;
         Ok((found, wave))
     }
 
-    /// What came of the second wave. `None` when a Service is still missing.
-    pub(super) fn second(mut self, answers: &mut Answers) -> Result<Option<Services>, Error> {
-        let (api_server, etcd) = (
-            answers.object(Purpose::ApiServerService)?,
-            answers.object(Purpose::EtcdService)?,
-        );
-        self.api_server = self.api_server.or(api_server);
-        self.etcd = self.etcd.or(etcd);
-        Ok(self
-            .api_server
-            .zip(self.etcd)
-            .map(|(api_server, etcd)| Services { api_server, etcd }))
+    /// What came of the second wave. `None` when the API server's Service is still missing.
+    pub(super) fn second(
+        self,
+        again: Writes,
+        answers: &mut Answers,
+        refused: &mut Vec<Error>,
+    ) -> Result<Option<Network>, Error> {
+        let mut found = self.0;
+        found.extend(again.written(answers, refused)?);
+        let Some(Object::Service(api_server)) = found.remove(&Purpose::ApiServerService) else {
+            return Ok(None);
+        };
+        Ok(Some(Network {
+            api_server: *api_server,
+            datastore: datastore::address(found.values()),
+        }))
     }
 }
 
-/// The same Service, whatever address it gets, and whatever node port if a user chose none.
-fn anywhere(mut service: Service, node_port: Option<i32>) -> Service {
-    if let Some(spec) = &mut service.spec {
+/// The same write of a Service that asks for an address or a node port, whatever address it gets, and whatever node
+/// port if a user chose none.
+fn anywhere(action: Action, node_port: Option<i32>) -> Option<Action> {
+    let Action::Apply {
+        wanted: Object::Service(mut service),
+        ..
+    } = action
+    else {
+        return None;
+    };
+    let before = service.clone();
+    let spec = service.spec.as_mut()?;
+    if spec.cluster_ip.as_deref() != Some("None") {
         spec.cluster_ip = None;
-        for port in spec.ports.iter_mut().flatten() {
-            port.node_port = node_port;
-        }
     }
-    service
+    for port in spec.ports.iter_mut().flatten() {
+        port.node_port = node_port;
+    }
+    (service != before).then_some(Action::Apply {
+        wanted: Object::Service(service),
+        live: None,
+    })
 }

@@ -5,18 +5,13 @@
 use super::answers::{Answers, Purpose, Wave};
 use super::{Action, Object};
 use crate::api_error::{ApiError, Cause};
-use crate::checksum::checksum;
-use crate::control_plane::{
-    addresses::Addresses,
-    certificates::{
-        Authorities, CertificateError, Format, LEAF_SECRETS, Marks,
-        authority::{self, Decision, Fault, Origin, Row},
-        decide, files, is_brought, is_kept, kept, pair, secret,
-    },
-    desired::Tenant,
-    status::Issued,
-    view::Secrets,
+use crate::certificates::{
+    Authorities, AuthorityRow, CertificateError, Format, Issued, Secrets,
+    authority::{self, Decision, Fault, Origin},
+    decide, files, is_brought, is_kept, kept, leaf_secrets, pair, secret,
 };
+use crate::checksum::checksum;
+use crate::control_plane::{addresses::Addresses, desired::DesiredControlPlane};
 use crate::ownership::Owner;
 use crate::pki::{Authority, PemPair, PkiError};
 use capn_api::cluster_api::SECRET_TYPE;
@@ -28,7 +23,7 @@ use std::collections::BTreeMap;
 /// What the Secrets of a control plane are decided from.
 #[derive(Clone, Copy)]
 pub(super) struct Basis<'a> {
-    pub(super) tenant: &'a Tenant,
+    pub(super) desired: &'a DesiredControlPlane,
     pub(super) owner: &'a Owner,
     pub(super) secrets: &'a Secrets,
     /// Identities of the authorities that the control plane was last made with.
@@ -49,8 +44,8 @@ enum Choice {
 
 impl Basis<'_> {
     fn told(self, name: &str, fault: Fault) -> CertificateError {
-        let place = |name: &str| format!("{}/{name}", self.tenant.namespace);
-        let (secret, copy) = (place(name), place(&self.tenant.names.pki()));
+        let place = |name: &str| format!("{}/{name}", self.desired.namespace);
+        let (secret, copy) = (place(name), place(&self.desired.names.pki()));
         match fault {
             Fault::Lost => CertificateError::Lost { secret, copy },
             Fault::Changed => CertificateError::Changed { secret, copy },
@@ -58,40 +53,40 @@ impl Basis<'_> {
             Fault::Wrong(source) => CertificateError::Wrong { secret, source },
             Fault::Foreign => CertificateError::Foreign {
                 secret,
-                cluster: self.tenant.names.cluster().to_owned(),
+                cluster: self.desired.names.cluster().to_owned(),
             },
         }
     }
 
     /// The pods' copy of the authorities, if it is ours.
     fn copy(&self) -> Option<&Secret> {
-        let live = self.secrets.get(&self.tenant.names.pki());
+        let live = self.secrets.get(&self.desired.names.pki());
         live.filter(|copy| self.owner.owns(*copy))
     }
 
     /// Decides which authorities are used, makes those that are missing, and keeps ours ours.
     pub(super) fn authorities(self) -> (Chosen, Wave) {
         let (mut chosen, mut wave) = (Vec::new(), Wave::new());
-        for (at, row) in authority::ALL.into_iter().enumerate() {
-            let name = (row.secret)(&self.tenant.names);
+        for (at, row) in authority::authorities().enumerate() {
+            let name = (row.secret)(&self.desired.names);
             let live = self.secrets.get(&name);
             let origin = match live {
                 None => Origin::Missing,
-                Some(secret) if self.owner.owns(secret) || is_brought(self.tenant, secret) => Origin::of(secret),
+                Some(secret) if self.owner.owns(secret) || is_brought(self.desired, secret) => Origin::of(secret),
                 Some(_) => Origin::Foreign,
             };
             // Gives a Secret of ours back the labels and the owner that somebody took.
-            let robbed = live.filter(|live| self.owner.owns(*live) && !is_kept(self.tenant, live));
+            let robbed = live.filter(|live| self.owner.owns(*live) && !is_kept(self.desired, live));
             wave.extend(robbed.map(|live| {
-                let wanted = kept(self.tenant, live.clone()).into();
+                let wanted = kept(self.desired, live.clone()).into();
                 let live = live.clone().into();
                 (Purpose::KeepAuthority(at), Action::Replace { live, wanted })
             }));
             let copy = self.copy().and_then(|copy| row.copied(copy));
             let used = self.used.get(row.file).map(String::as_str);
-            let decision = authority::decide(row, origin, copy, used, self.tenant.has_run, self.now);
+            let decision = authority::decide(row, origin, copy, used, self.desired.has_run, self.now);
             let create = |pair: &PemPair| {
-                let wanted = secret(self.tenant, &name, files("tls", pair).collect());
+                let wanted = secret(self.desired, &name, files("tls", pair).collect());
                 (Purpose::MakeAuthority(at), Action::Create(wanted.into()))
             };
             let choice = decision.map_err(|fault| self.told(&name, fault)).and_then(|decision| {
@@ -118,9 +113,10 @@ impl Basis<'_> {
         chosen: Chosen,
         answers: &mut Answers,
     ) -> Result<(Authorities, Option<Action>), CertificateError> {
-        let mut resolved = Vec::new();
-        for (at, (row, choice)) in authority::ALL.into_iter().zip(chosen.0).enumerate() {
-            let name = (row.secret)(&self.tenant.names);
+        let (mut authorities, mut data) = (Authorities::default(), BTreeMap::new());
+        let mut read_by: BTreeMap<_, Vec<String>> = BTreeMap::new();
+        for (at, (row, choice)) in authority::authorities().zip(chosen.0).enumerate() {
+            let name = (row.secret)(&self.desired.names);
             answers.done(Purpose::KeepAuthority(at))?;
             let stored = answers.object::<Secret>(Purpose::MakeAuthority(at))?;
             let (pair, fault) = match choice? {
@@ -131,47 +127,32 @@ impl Basis<'_> {
                     (pair, None)
                 }
             };
-            resolved.push(Resolved::new(row, pair, fault).map_err(|error| self.told(&name, Fault::Wrong(error)))?);
-        }
-        let [ca, etcd, etcd_peers, proxy, service_account] = resolved
-            .try_into()
-            .map_err(|_| CertificateError::Issue(PkiError::Certificate))?;
-        let marks = Marks {
-            api_server: mark(&[&ca, &proxy, &etcd, &service_account]),
-            controllers: mark(&[&ca, &proxy, &service_account]),
-            etcd: mark(&[&etcd, &etcd_peers]),
-        };
-        let read = |resolved: &Resolved| Authority::read(&resolved.pair).map_err(CertificateError::Issue);
-        let (signs, signs_proxy, signs_etcd, signs_peers) =
-            (read(&ca)?, read(&proxy)?, read(&etcd)?, read(&etcd_peers)?);
-        let (mut data, mut identities, mut faults) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        for resolved in [ca, proxy, etcd, etcd_peers, service_account] {
+            let resolved = Resolved::new(row, &pair).map_err(|error| self.told(&name, Fault::Wrong(error)))?;
+            for component in row.read_by {
+                read_by.entry(*component).or_default().push(resolved.mark.clone());
+            }
             data.extend(resolved.files);
-            identities.extend([resolved.identity]);
-            faults.extend(resolved.fault);
+            authorities.add(row, resolved.signer, resolved.identity);
+            authorities.faults.extend(fault);
         }
-        let authorities = Authorities {
-            ca: signs,
-            proxy: signs_proxy,
-            etcd: signs_etcd,
-            etcd_peers: signs_peers,
-            marks,
-            identities,
-            faults,
-        };
-        Ok((authorities, self.store(&self.tenant.names.pki(), data)))
+        let mark = |marks: Vec<String>| checksum(marks.iter().map(String::as_bytes));
+        authorities.marks = read_by
+            .into_iter()
+            .map(|(component, marks)| (component, mark(marks)))
+            .collect();
+        Ok((authorities, self.store(&self.desired.names.pki(), data)))
     }
 
     /// Issues what is missing, wrong or due.
     pub(super) fn leaves(self, addresses: &Addresses, authorities: &Authorities) -> (Leaves, Wave) {
         let (mut leaves, mut wave) = (Leaves::default(), Wave::new());
-        for (at, wanted) in LEAF_SECRETS.iter().enumerate() {
+        for (at, wanted) in leaf_secrets().enumerate() {
             if wanted.format == Format::Kubeconfig && addresses.published.is_none() {
                 continue;
             }
-            let name = (wanted.name)(&self.tenant.names);
+            let name = (wanted.name)(&self.desired.names);
             let live = self.secrets.get(&name);
-            match decide(self.tenant, addresses, authorities, wanted, live, self.now) {
+            match decide(self.desired, addresses, authorities, wanted, live, self.now) {
                 Err(error) => leaves.fault = leaves.fault.or(Some(error)),
                 Ok(decided) => {
                     let action = self.store(&name, decided.data);
@@ -181,11 +162,12 @@ impl Basis<'_> {
                         leaves.admin = Some(decided.first);
                     }
                     // Those that nobody has used yet are no news.
-                    let issued = decided.issued.into_iter().filter(|_| self.tenant.has_run);
-                    leaves.issued.extend(issued.map(|(prefix, reason)| Issued {
+                    let issued = decided.issued.into_iter().filter(|_| self.desired.has_run);
+                    let issued = issued.map(|(prefix, reason)| Issued {
                         certificate: format!("{name}/{prefix}"),
                         reason,
-                    }));
+                    });
+                    leaves.issued.extend(issued.map(|issued| (Purpose::Leaf(at), issued)));
                 }
             }
         }
@@ -198,12 +180,12 @@ impl Basis<'_> {
         let typed = |live: &Secret| live.type_.as_deref() == Some(SECRET_TYPE);
         match live {
             // Where somebody was faster, theirs is looked at in the next pass.
-            None => Some(Action::Create(secret(self.tenant, name, data).into())),
-            Some(live) if is_kept(self.tenant, live) && typed(live) && live.data.as_ref() == Some(&data) => None,
+            None => Some(Action::Create(secret(self.desired, name, data).into())),
+            Some(live) if is_kept(self.desired, live) && typed(live) && live.data.as_ref() == Some(&data) => None,
             // The type of a Secret cannot be changed: it is made again in the next pass.
             Some(live) if !typed(live) && self.owner.owns(live) => Some(Action::Delete(live.clone().into())),
             Some(live) => {
-                let mut wanted = kept(self.tenant, live.clone());
+                let mut wanted = kept(self.desired, live.clone());
                 wanted.data = Some(data);
                 Some(Action::Replace {
                     live: live.clone().into(),
@@ -258,8 +240,8 @@ pub(super) struct Leaves {
     pub(super) admin: Option<PemPair>,
     /// When the next leaf is due.
     pub(super) renewal: Timestamp,
-    /// What was issued anew.
-    pub(super) issued: Vec<Issued>,
+    /// What was issued anew, by the write that stores it.
+    issued: Vec<(Purpose, Issued)>,
     fault: Option<CertificateError>,
 }
 
@@ -275,12 +257,18 @@ impl Default for Leaves {
 }
 
 impl Leaves {
-    /// The leaves, once their Secrets are written.
-    pub(super) fn written(mut self, answers: &mut Answers) -> Result<Self, CertificateError> {
-        let failed: Vec<_> = (0..LEAF_SECRETS.len())
-            .filter_map(|at| answers.done(Purpose::Leaf(at)).err())
-            .collect();
-        let failed = failed.into_iter().next().map(CertificateError::from);
+    /// The leaves, once their Secrets are written. Those that are stored are `issued`, also where another cannot be.
+    pub(super) fn written(mut self, answers: &mut Answers, issued: &mut Vec<Issued>) -> Result<Self, CertificateError> {
+        let mut failed = None;
+        for of in (0..leaf_secrets().count()).map(Purpose::Leaf) {
+            match answers.done(of) {
+                Ok(()) => {
+                    let stored = self.issued.extract_if(.., |(by, _)| *by == of);
+                    issued.extend(stored.map(|(_, stored)| stored));
+                }
+                Err(error) => failed = failed.or(Some(CertificateError::from(error))),
+            }
+        }
         match self.fault.take().or(failed) {
             Some(error) => Err(error),
             None => Ok(self),
@@ -288,27 +276,22 @@ impl Leaves {
     }
 }
 
-/// The pair of a row that is used, with what follows from it.
+/// What follows from the pair of a row that is used.
 struct Resolved {
-    pair: PemPair,
     files: Vec<(String, ByteString)>,
     mark: String,
-    identity: (String, String),
-    fault: Option<CertificateError>,
+    identity: String,
+    /// `None` where it signs no certificates.
+    signer: Option<Authority>,
 }
 
 impl Resolved {
-    fn new(row: &Row, pair: PemPair, fault: Option<CertificateError>) -> Result<Self, PkiError> {
+    fn new(row: &AuthorityRow, pair: &PemPair) -> Result<Self, PkiError> {
         Ok(Self {
-            files: row.files(&pair)?,
-            mark: row.mark(&pair)?,
-            identity: (row.file.to_owned(), authority::identity(&pair)?),
-            pair,
-            fault,
+            files: row.files(pair)?,
+            mark: row.mark(pair)?,
+            identity: authority::identity(pair)?,
+            signer: row.signer(pair)?,
         })
     }
-}
-
-fn mark(all: &[&Resolved]) -> String {
-    checksum(all.iter().map(|resolved| resolved.mark.as_bytes()))
 }

@@ -1,12 +1,12 @@
 use super::*;
 use crate::api_error::{ApiError, Cause};
+use crate::certificates::{IssueReason, Issued};
 use crate::control_plane::{
-    certificates::IssueReason,
     names::{DATASTORE_INITIALIZED_ANNOTATION, Names, UID_LABEL},
-    status::Issued,
     tests::{cluster, ncp},
     view::View,
 };
+use crate::datastore::Observed;
 use crate::ownership::Owner;
 use capn_api::NestedControlPlane;
 use jiff::Timestamp;
@@ -58,7 +58,12 @@ fn names() -> Names {
 }
 
 /// Runs a pass over a control plane of which this was found.
-fn pass(ncp: NestedControlPlane, view: View, mut answer: impl FnMut(Action) -> Reply) -> (Waves, Outcome) {
+fn pass(ncp: NestedControlPlane, view: View, answer: impl FnMut(Action) -> Reply) -> (Waves, Outcome) {
+    let (waves, done) = whole_pass(ncp, view, answer);
+    (waves, done.outcome)
+}
+
+fn whole_pass(ncp: NestedControlPlane, view: View, mut answer: impl FnMut(Action) -> Reply) -> (Waves, Done) {
     let owner = Owner::new(&ncp, UID_LABEL);
     let mut pass = Provision::new(ncp, cluster(json!({})), names(), owner, view, Timestamp::UNIX_EPOCH);
     let mut waves = Waves::new();
@@ -68,7 +73,7 @@ fn pass(ncp: NestedControlPlane, view: View, mut answer: impl FnMut(Action) -> R
                 waves.push(actions.iter().map(line).collect());
                 waiting.absorb(actions.into_iter().map(&mut answer).collect())
             }
-            Next::Done(_, outcome) => return (waves, *outcome),
+            Next::Done(done) => return (waves, *done),
         };
     }
 }
@@ -101,20 +106,20 @@ fn a_new_control_plane_is_made_wave_by_wave_in_one_pass() {
             "apply Service etcd-peer",
             "apply ConfigMap etcd",
             "create Secret ca",
+            "create Secret proxy",
             "create Secret etcd",
             "create Secret etcd-peer",
-            "create Secret proxy",
             "create Secret sa",
         ],
         &["create Secret pki"],
         &["acquire a start slot"],
         &[
             "create Secret apiserver",
-            "create Secret apiserver-etcd-client",
-            "create Secret etcd-member",
             "create Secret controller-manager",
             "create Secret scheduler",
             "create Secret kubeconfig",
+            "create Secret apiserver-etcd-client",
+            "create Secret etcd-member",
         ],
         // API servers wait for etcd, controllers for API servers.
         &["apply StatefulSet etcd"],
@@ -146,10 +151,8 @@ fn an_api_server_starts_once_its_certificate_can_contain_the_address_of_the_load
     let started = |ingress: Value, host: Value| {
         let endpoint = json!({"type": "LoadBalancer", "host": host});
         let running: Pod = serde_json::from_value(json!({"status": {"phase": "Running"}})).unwrap();
-        let view = View {
-            etcd_pods: vec![running],
-            ..View::default()
-        };
+        let mut view = View::default();
+        view.datastore.pods = vec![running];
         let ncp = ncp(json!({"version": "v1.36.3", "endpoint": endpoint}));
         let (waves, outcome) = pass(ncp, view, |action| match answered(action) {
             Ok(Answer::Object(Object::Service(mut service))) => {
@@ -171,18 +174,14 @@ fn an_api_server_starts_once_its_certificate_can_contain_the_address_of_the_load
 
 #[test]
 fn certificates_that_are_issued_in_place_of_others_are_told_with_the_reason() {
-    let issued = |outcome| match outcome {
-        Outcome::Applied { issued, .. } => issued,
-        other => panic!("{other:?}"),
-    };
     let mut secrets = Vec::new();
-    let (_, outcome) = pass(plain(), View::default(), |action| {
+    let (_, done) = whole_pass(plain(), View::default(), |action| {
         if let Action::Create(Object::Secret(secret)) = &action {
             secrets.push(Secret::clone(secret));
         }
         answered(action)
     });
-    assert_eq!(issued(outcome), [], "the first of all are no news");
+    assert_eq!(done.issued, [], "the first of all are no news");
     secrets.retain(|secret| secret.metadata.name.as_deref() != Some("acme-scheduler"));
     let mut ncp = ncp(json!({"version": "v1.36.3", "certificates": {"certSANs": ["api.example.com"]}}));
     let annotations = ncp.metadata.annotations.get_or_insert_default();
@@ -191,18 +190,23 @@ fn certificates_that_are_issued_in_place_of_others_are_told_with_the_reason() {
         secrets: secrets.into_iter().collect(),
         ..View::default()
     };
-    let (_, outcome) = pass(ncp, view, answered);
     let told = |certificate: &str, reason| Issued {
         certificate: certificate.into(),
         reason,
     };
-    assert_eq!(
-        issued(outcome),
-        [
-            told("acme-apiserver/apiserver", IssueReason::NamesChanged),
-            told("acme-scheduler/tls", IssueReason::Missing),
-        ]
-    );
+    let names_changed = told("acme-apiserver/apiserver", IssueReason::NamesChanged);
+    let missing = told("acme-scheduler/tls", IssueReason::Missing);
+    let (_, done) = whole_pass(ncp.clone(), view.clone(), answered);
+    assert_eq!(done.issued, [names_changed.clone(), missing]);
+    // What is stored is told, whatever else cannot be written.
+    for failing in ["Secret scheduler", "StatefulSet etcd"] {
+        let (_, done) = whole_pass(ncp.clone(), view.clone(), |action| match line(&action) {
+            asked if asked.ends_with(failing) => refused(500),
+            _ => answered(action),
+        });
+        assert!(done.issued.contains(&names_changed), "{failing}: {:?}", done.issued);
+        assert_eq!(done.issued.len(), if failing == "Secret scheduler" { 1 } else { 2 });
+    }
 }
 
 #[test]
@@ -228,16 +232,35 @@ fn a_new_control_plane_ends_its_pass_at_what_fails_and_asks_for_nothing_more() {
 
 #[test]
 fn a_service_that_cannot_have_the_address_it_had_gets_another() {
-    let mut tries = 0;
-    let (waves, outcome) = pass(plain(), View::default(), |action| {
-        if line(&action) == "apply Service etcd" && tries == 0 {
-            tries += 1;
-            return refused(422);
-        }
-        answered(action)
+    let inputs = json!({
+        "spec": {"version": "v1.36.3"}, "clusterNetwork": {},
+        "addresses": {"apiServer": "10.100.0.98", "datastore": "10.100.0.99"},
     });
-    assert_eq!(waves[2], ["apply Service etcd"]);
-    assert!(matches!(outcome, Outcome::Applied { .. }), "{outcome:?}");
+    let revision = json!({"metadata": {"name": "acme-1"}, "revision": 1, "data": inputs});
+    for (service, had) in [("apiserver", "10.100.0.98"), ("etcd", "10.100.0.99")] {
+        let view = View {
+            revisions: vec![serde_json::from_value(revision.clone()).unwrap()],
+            ..View::default()
+        };
+        let mut asked = Vec::new();
+        let (waves, outcome) = pass(plain(), view, |action| {
+            if let Action::Apply {
+                wanted: Object::Service(wanted),
+                ..
+            } = &action
+                && wanted.metadata.name == Some(format!("acme-{service}"))
+            {
+                asked.push(wanted.spec.as_ref().unwrap().cluster_ip.clone());
+                if asked.len() == 1 {
+                    return refused(422);
+                }
+            }
+            answered(action)
+        });
+        assert_eq!(asked, [Some(had.to_owned()), None]);
+        assert_eq!(waves[2], [format!("apply Service {service}")]);
+        assert!(matches!(outcome, Outcome::Applied { .. }), "{outcome:?}");
+    }
 }
 
 #[test]
@@ -277,13 +300,16 @@ fn what_is_deleted_waits_for_what_still_needs_it() {
     let mut view = View {
         api_server: found("acme-apiserver"),
         controllers: found("acme-controllers"),
-        etcd: found("acme-etcd"),
         api_server_pods: vec![pod.clone()],
-        etcd_pods: vec![pod],
-        claims: found("data-acme-etcd-0").into_iter().collect(),
+        datastore: Observed {
+            stateful_set: found("acme-etcd"),
+            service: found("acme-etcd"),
+            pods: vec![pod],
+            claims: found("data-acme-etcd-0").into_iter().collect(),
+            ..Observed::default()
+        },
         ..View::default()
     };
-    view.services.etcd = found("acme-etcd");
     let (asked, waiting) = deleted(&view, &["worker"]);
     assert!(asked.is_empty() && waiting.unwrap().contains("Machine worker"));
     let serving = ["delete Deployment controllers", "delete Deployment apiserver"];
@@ -295,34 +321,32 @@ fn what_is_deleted_waits_for_what_still_needs_it() {
     view.controllers = None;
     let (asked, waiting) = deleted(&view, &[]);
     assert_eq!(asked, ["delete StatefulSet etcd"]);
-    assert!(waiting.unwrap().contains("pods of etcd"));
-    view.etcd_pods.clear();
-    view.etcd = None;
+    assert!(waiting.unwrap().contains("the pods of etcd"));
+    view.datastore.pods.clear();
+    view.datastore.stateful_set = None;
     let (asked, waiting) = deleted(&view, &[]);
     assert_eq!(asked, ["delete PersistentVolumeClaim tenants/data-acme-etcd-0"]);
     assert!(waiting.unwrap().contains("claim data-acme-etcd-0"));
     // A claim without our label is not ours: nothing waits for it.
-    view.claims[0].metadata.labels = None;
-    view.claims[0].metadata.owner_references = None;
+    view.datastore.claims[0].metadata.labels = None;
+    view.datastore.claims[0].metadata.owner_references = None;
     let (asked, waiting) = deleted(&view, &[]);
     assert_eq!(asked, ["delete Service etcd"]);
     assert!(waiting.unwrap().contains("Service acme-etcd"));
-    view.services.etcd = None;
+    view.datastore.service = None;
     assert_eq!(deleted(&view, &[]), (Vec::new(), None));
 }
 
 #[test]
 fn a_control_plane_is_orphaned_only_when_all_owner_references_are_gone() {
-    let mut view = View {
-        etcd: found("acme-etcd"),
-        ..View::default()
-    };
-    view.services.etcd = found("acme-etcd");
-    if let Some(etcd) = &mut view.etcd {
+    let mut view = View::default();
+    view.datastore.stateful_set = found("acme-etcd");
+    view.datastore.service = found("acme-etcd");
+    if let Some(etcd) = &mut view.datastore.stateful_set {
         etcd.metadata.owner_references = None;
     }
     assert_eq!(deleted(&view, &[]).0, ["delete StatefulSet etcd"]);
-    if let Some(service) = &mut view.services.etcd {
+    if let Some(service) = &mut view.datastore.service {
         service.metadata.owner_references = None;
     }
     assert_eq!(deleted(&view, &[]), (Vec::new(), None));

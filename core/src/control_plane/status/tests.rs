@@ -70,8 +70,7 @@ fn applied(api_server: Deployment, errors: Vec<Error>) -> Outcome {
         api_server: Some(Box::new(api_server)),
         published: true,
         next_check: Timestamp::MAX,
-        seeded: true,
-        issued: Vec::new(),
+        prepared: true,
         errors,
     }
 }
@@ -189,7 +188,7 @@ fn certificates_are_told_from_what_is_stored_whatever_else_failed() {
         (ConditionStatus::False, "Expired")
     );
     assert!(
-        expired.message.contains("tenants/acme-scheduler ended at 2026-01-31"),
+        expired.message.contains("tenants/acme-scheduler expired at 2026-01-31"),
         "{}",
         expired.message
     );
@@ -230,4 +229,34 @@ fn components_are_healthy_only_when_both_deployments_serve() {
     let mut failing = with(controllers(0));
     failing.controllers_pods = crashing().api_server_pods;
     assert_eq!(healthy(&failing, 2), (no, "CrashLoopBackOff".to_owned(), yes));
+}
+
+#[test]
+fn pods_of_the_template_before_are_not_up_to_date() {
+    let found = deployment(2, 2, 2);
+    let mut changed = found.clone();
+    changed.metadata.generation = Some(3);
+    let mut scaled = changed.clone();
+    if let Some(spec) = &mut changed.spec {
+        spec.template.metadata = Some(Default::default());
+    }
+    let observed = |found: &Deployment| View {
+        api_server: Some(found.clone()),
+        ..View::default()
+    };
+    let up_to_date = |ncp: &NestedControlPlane, found: &Deployment, now: &Deployment| {
+        told(ncp, Some(&observed(found)), &applied(now.clone(), Vec::new())).up_to_date_replicas
+    };
+    let mut ncp = served();
+    assert_eq!(up_to_date(&ncp, &found, &scaled), 2, "the template is the same");
+    assert_eq!(up_to_date(&ncp, &found, &changed), 0);
+    // The next pass finds the new template, and its controller has not looked at it yet.
+    if let Some(status) = &mut ncp.status {
+        status.up_to_date_replicas = 0;
+    }
+    assert_eq!(up_to_date(&ncp, &changed, &changed), 0);
+    if let Some(status) = &mut scaled.status {
+        (status.observed_generation, status.updated_replicas) = (Some(3), Some(1));
+    }
+    assert_eq!(up_to_date(&ncp, &scaled, &scaled), 1);
 }

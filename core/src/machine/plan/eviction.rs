@@ -1,7 +1,7 @@
 //! An eviction that KubeVirt leaves to others (`evictionStrategy: External`): the Node of the workload cluster is
 //! cordoned and drained, then the instance is deleted. A Node that comes back is uncordoned.
 
-use super::provision::{Known, Step};
+use super::known::{Known, Step};
 use super::{Action, WorkloadAction};
 use crate::machine::{
     diagnosis::running,
@@ -76,7 +76,7 @@ fn evict(known: &Known, vmi: &VirtualMachineInstance, host: &str, runs: bool) ->
                 Step::Done(Some(left)) => {
                     let node = known.node_name();
                     return Step::Done(Eviction::Draining(format!(
-                        "node {host} of the management cluster is being emptied: draining Node {node} of the tenant until {until} at most; {left}"
+                        "node {host} of the management cluster is being emptied: draining Node {node} of the workload cluster until {until} at most; {left}"
                     )));
                 }
             }

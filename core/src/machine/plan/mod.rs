@@ -3,6 +3,7 @@
 
 mod delete;
 mod eviction;
+mod known;
 mod provision;
 mod report;
 

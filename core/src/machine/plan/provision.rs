@@ -1,6 +1,7 @@
 //! A machine that is wanted: its eviction, its user data, its VirtualMachine, its provider ID and its Node.
 
 use super::eviction::{self, Eviction};
+use super::known::{Known, Step};
 use super::{Action, Answer, Failure, Next, WorkloadAction};
 use crate::api_error::{ApiError, Cause};
 use crate::machine::{
@@ -13,7 +14,6 @@ use crate::machine::{
 };
 use capn_api::{KubevirtMachine, kubevirt_machine::FINALIZER};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
@@ -27,68 +27,6 @@ pub struct Provision {
     /// What cannot go on.
     failed: Option<Outcome>,
     actions: usize,
-}
-
-/// What is known in a pass.
-pub(super) struct Known {
-    pub(super) object: KubevirtMachine,
-    pub(super) view: View,
-    pub(super) now: Timestamp,
-    /// The Node, once it was asked for.
-    pub(super) node: Option<Result<Option<Box<Node>>, String>>,
-    /// Its pods, once they were asked for.
-    pub(super) pods: Option<Result<Vec<Pod>, String>>,
-    /// What came of their eviction.
-    pub(super) evicted: Option<Result<Vec<bool>, String>>,
-    pub(super) instance_deleted: bool,
-    user_data_applied: bool,
-    /// Whether there was a VirtualMachine when the pass began.
-    had_vm: bool,
-}
-
-/// What its Secrets hold is told nowhere.
-impl std::fmt::Debug for Known {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Known").finish_non_exhaustive()
-    }
-}
-
-impl Known {
-    /// The Node that Cluster API's core has matched with the machine.
-    fn matched(&self) -> Option<&str> {
-        let status = self.view.machine.as_ref()?.status.as_ref()?;
-        Some(&status.node_ref.as_ref()?.name)
-    }
-
-    /// Keeps why the workload cluster has not answered a call.
-    fn unanswered(&mut self, call: &WorkloadAction, why: String) {
-        match call {
-            WorkloadAction::ReadNode(_) | WorkloadAction::PatchNode(..) => self.node = Some(Err(why)),
-            WorkloadAction::ListPods(_) => self.pods = Some(Err(why)),
-            WorkloadAction::Evict(_) => self.evicted = Some(Err(why)),
-        }
-    }
-
-    /// Name of the machine's Node.
-    pub(super) fn node_name(&self) -> String {
-        self.matched().map_or_else(|| self.object.name_any(), str::to_owned)
-    }
-}
-
-/// An action that is needed first, or what was decided.
-#[derive(Debug)]
-pub(super) enum Step<T> {
-    Do(Action),
-    Done(T),
-}
-
-impl<T> Step<T> {
-    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Step<U> {
-        match self {
-            Self::Do(action) => Step::Do(action),
-            Self::Done(value) => Step::Done(change(value)),
-        }
-    }
 }
 
 impl Provision {
@@ -196,7 +134,7 @@ impl Provision {
             {
                 let name = after.name_any();
                 known.node = Some(Err(format!(
-                    "in the tenant: Node {name} does not keep what is written to it"
+                    "in the workload cluster: Node {name} does not keep what is written to it"
                 )));
             }
             (_, Ok(Answer::Node(node))) => known.node = Some(Ok(node)),

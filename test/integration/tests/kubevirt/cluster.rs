@@ -120,7 +120,7 @@ fn vms_in_another_cluster_are_said_to_be_not_supported_and_their_secret_can_be_r
         cluster_with_endpoint(world).await;
         let secret = json!({"infraClusterSecretRef": {"name": "elsewhere", "namespace": "default"}});
         infrastructure(world, json!({}), secret).await;
-        not_supported(world, &["spec.infraClusterSecretRef", "remove it"]).await;
+        not_supported(world, &["spec.infraClusterSecretRef", "Remove the field"]).await;
         world
             .merge::<KubevirtCluster>("tenant", &json!({"spec": {"infraClusterSecretRef": null}}))
             .await;

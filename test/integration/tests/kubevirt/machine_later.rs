@@ -76,7 +76,7 @@ fn a_template_without_a_vm_is_told_and_heals_when_it_is_written() {
         told(
             world,
             "InvalidTemplate",
-            &["spec.virtualMachineTemplate.spec is missing", "write"],
+            &["spec.virtualMachineTemplate.spec is missing", "set it to"],
         )
         .await;
         let mended = json!({"spec": {"virtualMachineTemplate": {"spec": template()}}});

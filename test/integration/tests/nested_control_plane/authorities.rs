@@ -141,7 +141,14 @@ fn an_authority_without_a_key_is_told_and_heals_when_mended() {
 
 #[test]
 fn an_authority_that_is_no_certificate_is_told_and_heals_when_mended() {
-    run(async |world| told_and_healed(world, ("nonsense", EC.1), &["tls.crt holds no readable certificate"]).await);
+    run(async |world| {
+        told_and_healed(
+            world,
+            ("nonsense", EC.1),
+            &["tls.crt does not contain a readable certificate"],
+        )
+        .await
+    });
 }
 
 #[test]
@@ -149,7 +156,7 @@ fn a_leaf_in_place_of_an_authority_is_told_and_heals_when_mended() {
     run(async |world| {
         let leaf = capn_integration::leaf();
         let leaf = (leaf.certificate.as_str(), leaf.key.as_str());
-        told_and_healed(world, leaf, &["no certificate authority"]).await;
+        told_and_healed(world, leaf, &["not a certificate authority"]).await;
     });
 }
 
@@ -218,7 +225,7 @@ fn an_authority_that_is_lost_with_its_copy_is_told_and_not_replaced() {
             let manager = Manager::start(world).await;
             let condition = world.wait_condition("CertificatesValid", "False").await;
             assert_eq!(condition.reason, "SecretMissing");
-            for word in [name, "restore it from a backup"] {
+            for word in [name, "Restore the Secret from a backup"] {
                 assert!(condition.message.contains(word), "{condition:?}");
             }
             manager.look_again(world).await;
@@ -299,7 +306,10 @@ fn an_authority_that_is_replaced_while_its_copy_is_gone_is_not_used() {
         let manager = Manager::start(world).await;
         let condition = world.wait_condition("CertificatesValid", "False").await;
         assert_eq!(condition.reason, "AuthorityChanged");
-        assert!(condition.message.contains("restore it from a backup"), "{condition:?}");
+        assert!(
+            condition.message.contains("Restore the Secret from a backup"),
+            "{condition:?}"
+        );
         manager.look_again(world).await;
         assert_eq!(world.secret("tenant-apiserver").await.data, leaves);
         replace(world, "tenant-ca", (&text(&right, "tls.crt"), &text(&right, "tls.key"))).await;
@@ -378,7 +388,7 @@ fn authorities_of_a_store_that_has_held_data_are_never_made_anew() {
             .merge::<Cluster>("tenant", &json!({"spec": {"paused": null}}))
             .await;
         world
-            .wait_warning::<NestedControlPlane>("tenant", "SecretMissing", &["restore it from a backup"])
+            .wait_warning::<NestedControlPlane>("tenant", "SecretMissing", &["Restore the Secret from a backup"])
             .await;
         manager.look_again(world).await;
         for name in [&AUTHORITIES[..], &["tenant-sa", "tenant-pki"]].concat() {

@@ -178,7 +178,7 @@ fn a_wrong_network_of_the_cluster_is_told_and_heals_when_mended() {
         world.control_plane(json!({})).await;
         let available = world.wait_condition("Available", "False").await;
         assert!(
-            available.message.contains("overlap: choose networks apart"),
+            available.message.contains("overlap: use separate ranges"),
             "{available:?}"
         );
         world.cluster(networks("10.243.0.0/16")).await;

@@ -193,7 +193,9 @@ fn a_cluster_whose_name_is_too_long_is_told_how_long_it_may_be() {
             .await;
         let available = world.wait_condition("Available", "False").await;
         assert!(
-            available.message.contains("is too long for its control plane: at most"),
+            available
+                .message
+                .contains("is too long: its control plane needs a name of at most"),
             "{available:?}"
         );
         world.delete::<NestedControlPlane>("tenant").await;

@@ -16,17 +16,17 @@ use serde_json::{Value, json};
 const OWN_SECRETS: [&str; 7] = [
     "tenant-pki",
     "tenant-apiserver",
-    "tenant-apiserver-etcd-client",
-    "tenant-etcd-member",
     "tenant-controller-manager",
     "tenant-scheduler",
     "tenant-kubeconfig",
+    "tenant-apiserver-etcd-client",
+    "tenant-etcd-member",
 ];
 const AUTHORITIES: [&str; 5] = [
     "tenant-ca",
+    "tenant-proxy",
     "tenant-etcd",
     "tenant-etcd-peer",
-    "tenant-proxy",
     "tenant-sa",
 ];
 
@@ -98,12 +98,12 @@ fn secrets_that_are_not_marked_as_authorities_of_the_cluster_are_left_alone() {
         let own = json!({"cluster.x-k8s.io/cluster-name": "tenant"});
         let objects = [
             secret("tenant-ca", own),
-            secret("tenant-etcd", json!({})),
-            secret("tenant-etcd-peer", json!({})),
             json!({
                 "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tenant-proxy", "labels": other},
                 "type": "cluster.x-k8s.io/secret", "stringData": {"tls.crt": "x", "tls.key": "x"},
             }),
+            secret("tenant-etcd", json!({})),
+            secret("tenant-etcd-peer", json!({})),
             json!({
                 "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tenant-sa"},
                 "type": "cluster.x-k8s.io/secret", "stringData": {"tls.crt": "x", "tls.key": "x"},

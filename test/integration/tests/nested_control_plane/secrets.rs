@@ -205,9 +205,9 @@ fn a_client_certificate_of_the_kubeconfig_that_nears_its_end_is_regenerated() {
                 .wait_event::<NestedControlPlane>("tenant", "Normal", reason, words)
                 .await;
         };
-        told(&["due for renewal: tenant-kubeconfig/tls"]).await;
+        told(&["due for renewal): tenant-kubeconfig/tls"]).await;
         world.delete::<Secret>("tenant-scheduler").await;
-        told(&["missing or unreadable: tenant-scheduler/tls"]).await;
+        told(&["missing or unreadable): tenant-scheduler/tls"]).await;
     });
 }
 

@@ -46,7 +46,14 @@ async fn refused(world: &World, version: &str, words: &[&str]) {
 
 #[test]
 fn a_downgrade_is_refused_and_told_what_to_set() {
-    run(async |world| refused(world, "v1.34.9", &["no downgrade", "set v1.35.0 or newer"]).await);
+    run(async |world| {
+        refused(
+            world,
+            "v1.34.9",
+            &["does not support downgrades", "set v1.35.0 or newer"],
+        )
+        .await
+    });
 }
 
 #[test]
@@ -62,7 +69,7 @@ fn a_version_that_is_too_old_is_told_the_oldest() {
         world.control_plane(json!({"version": "v1.20.0"})).await;
         let available = world.wait_condition("Available", "False").await;
         assert!(
-            available.message.contains("versions from v1.33 on are supported"),
+            available.message.contains("set a version from v1.33 to v1.36"),
             "{available:?}"
         );
     });

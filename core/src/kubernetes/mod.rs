@@ -1,0 +1,3 @@
+//! What belongs to Kubernetes itself.
+
+pub mod releases;
