@@ -37,7 +37,10 @@ pub fn delete(object: &KubevirtMachine, view: &View) -> Deletion {
     let waiting = match (&view.vm, &view.vmi) {
         (Some(vm), _) => {
             actions.push(Action::DeleteVm(Box::new(vm.clone())));
-            Some(format!("waiting for VirtualMachine {place}/{} to go", vm.name_any()))
+            Some(format!(
+                "waiting for VirtualMachine {place}/{} to be deleted",
+                vm.name_any()
+            ))
         }
         (None, Some(vmi)) => {
             // One that its VM has left behind is nobody else's to delete.

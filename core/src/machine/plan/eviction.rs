@@ -14,8 +14,8 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
-/// Longest time that a Node is drained before its instance is deleted all the same: a tenant's
-/// PodDisruptionBudget must not hold up the management cluster for ever.
+/// Longest time that a Node is drained before its instance is deleted all the same: a workload
+/// cluster's PodDisruptionBudget must not hold up the management cluster for ever.
 const MAX_DRAIN: SignedDuration = SignedDuration::from_mins(10);
 
 /// How far an eviction is.
@@ -96,17 +96,20 @@ fn evict(known: &Known, vmi: &VirtualMachineInstance, host: &str, runs: bool) ->
 /// Ends the eviction of a machine that is back, or whose eviction was called off: its Node is
 /// uncordoned, unless it was not we who had cordoned it.
 fn uncordon(known: &Known) -> Step<()> {
+    // At once, whether or not the workload cluster can be reached: the next eviction has its own time.
+    if known.object.annotations().contains_key(DRAIN_UNTIL_ANNOTATION) {
+        return Step::Do(annotate(json!({DRAIN_UNTIL_ANNOTATION: null})));
+    }
     if cordoned(&known.object) {
         match &known.node {
             None => return Step::Do(Action::Workload(WorkloadAction::ReadNode(known.node_name()))),
             // It stays cordoned until its workload cluster can be reached.
             Some(Err(_)) => return Step::Done(()),
             Some(Ok(Some(node))) if unschedulable(node) => return Step::Do(cordon(node, false)),
-            Some(Ok(_)) => {}
+            Some(Ok(_)) => return Step::Do(annotate(json!({CORDONED_ANNOTATION: null}))),
         }
     }
-    let marks = json!({DRAIN_UNTIL_ANNOTATION: null, CORDONED_ANNOTATION: null});
-    Step::Do(annotate(marks))
+    Step::Done(())
 }
 
 /// Empties a Node; says what is left on it.

@@ -323,6 +323,8 @@ fn a_node_that_is_back_is_uncordoned_unless_it_was_not_we_who_had_cordoned_it() 
         let view = with(vmi(json!({"evictionStrategy": "External"}), "Running", ""));
         let ran = ran(bootstrapped(annotations), view, &mut workload, fails);
         let spec = workload.node.unwrap().spec.unwrap();
+        let until = ran.object.annotations().contains_key(DRAIN_UNTIL_ANNOTATION);
+        assert!(!until, "the next eviction has its own time");
         (spec.unschedulable == Some(true), eviction::begun(&ran.object))
     };
     let ours = json!({CORDONED_ANNOTATION: "true"});
@@ -337,6 +339,9 @@ fn a_node_that_is_back_is_uncordoned_unless_it_was_not_we_who_had_cordoned_it() 
         workload.then(|| Failure::WorkloadCluster("timed out".into()))
     };
     assert_eq!(back(ours, silent), (true, true), "it is tried again");
+    let both = json!({CORDONED_ANNOTATION: "true", DRAIN_UNTIL_ANNOTATION: "1970-01-01T00:10:00Z"});
+    assert_eq!(back(both.clone(), silent), (true, true));
+    assert_eq!(back(both, never), (false, false));
 }
 
 #[test]
