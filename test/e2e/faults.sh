@@ -28,7 +28,7 @@ YAML
   patiently "Cluster $1 to be accepted" apply -f "$file"
 }
 
-# authority NAME KEY-FILE CERTIFICATE-FILE: a CA Secret of a person
+# authority NAME KEY-FILE CERTIFICATE-FILE: a CA Secret of a user
 authority() {
   kubectl -n "$NAMESPACE" create secret generic "$1-ca" --type cluster.x-k8s.io/secret --save-config --dry-run=client -o yaml \
     --from-file=tls.crt="$3" ${2:+--from-file=tls.key="$2"} |
@@ -76,7 +76,7 @@ bootstrap_secret() {
     kubectl label --local -f - -o yaml cluster.x-k8s.io/cluster-name="$CLUSTER" | quiet kubectl apply -f -
 }
 
-# reported KIND NAME CONDITION REASON: the condition is False for this reason, and an Event of a person's kind says so
+# reported KIND NAME CONDITION REASON: the condition is False for this reason, and an Event of a user's kind says so
 reported() {
   local state
   state=$(kubectl -n "$NAMESPACE" get "$1" "$2" -o json |
@@ -140,7 +140,7 @@ control_planes_heal() {
   wait_for 120 "the other authority to be reported" reported nestedcontrolplane wrong-key CertificatesValid AuthorityChanged
   authority wrong-key "$folder/one.key" "$folder/one.crt"
   wait_for 120 "the authority to be valid again" holds nestedcontrolplane wrong-key CertificatesValid
-  # A person's Secret is used as it is.
+  # A user's Secret is used as it is.
   diff <(kubectl -n "$NAMESPACE" get secret wrong-key-ca -o jsonpath='{.data.tls\.crt}' | base64 -d) "$folder/one.crt"
   patiently "the Clusters to be deleted" delete cluster "${FAULTY_CONTROL_PLANES[@]}" --ignore-not-found --timeout 300s
   quiet kubectl -n "$NAMESPACE" delete secret wrong-key-ca no-key-ca

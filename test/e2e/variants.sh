@@ -36,7 +36,7 @@ answers_through_endpoint() {
     kubectl --kubeconfig "$(dirname "$KUBECONFIG")/$1.kubeconfig" get --raw /readyz --request-timeout 5s
 }
 
-# What a person may do by mistake: the volume stays, and with it everything that the tenant holds.
+# What a user may do by mistake: the volume stays, and with it everything that the tenant holds.
 store_outlives_its_stateful_set() {
   balanced create configmap kept >/dev/null
   quiet kubectl -n "$NAMESPACE" delete statefulset balanced-etcd --cascade=foreground --timeout 120s

@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_waits_for_a_person_gives_its_turn_back() {
+    fn one_that_waits_for_a_user_gives_its_start_slot_back() {
         let limiter = StartLimiter::new(1);
         let all = [made(1, ""), made(2, "")];
         assert!(limiter.try_acquire(&all[0], &all, now()));

@@ -343,7 +343,7 @@ fn a_missing_v_is_understood() {
 }
 
 #[test]
-fn the_endpoint_is_published_by_type_and_a_persons_own_wins() {
+fn the_endpoint_is_published_by_type_and_a_users_own_wins() {
     let at = |host: &str, port| ApiEndpoint {
         host: host.into(),
         port,

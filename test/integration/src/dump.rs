@@ -1,7 +1,7 @@
 //! What explains a failure, in a folder: objects, events, logs, the end of the audit log. Secrets
 //! are written without their data.
 
-use crate::{World, paths};
+use crate::{TestEnv, paths};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
 use std::{fs, path::PathBuf};
 
@@ -30,8 +30,8 @@ const KINDS: [(&str, &str, &str); 18] = [
     ("events.k8s.io", "v1", "Event"),
 ];
 
-pub(crate) async fn dump(world: &World) -> PathBuf {
-    let folder = paths::artifacts(&world.test);
+pub(crate) async fn dump(env: &TestEnv) -> PathBuf {
+    let folder = paths::artifacts(&env.test);
     // What an earlier run left would mislead.
     let _ = fs::remove_dir_all(&folder);
     if let Err(error) = fs::create_dir_all(&folder) {
@@ -44,7 +44,7 @@ pub(crate) async fn dump(world: &World) -> PathBuf {
     };
     for (group, version, kind) in KINDS {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        let api = Api::<DynamicObject>::namespaced_with(world.client.clone(), &world.namespace, &resource);
+        let api = Api::<DynamicObject>::namespaced_with(env.client.clone(), &env.namespace, &resource);
         let text = match api.list(&Default::default()).await {
             Ok(list) if list.items.is_empty() => continue,
             Ok(list) => list.items.into_iter().map(yaml).collect::<Vec<_>>().join("---\n"),
@@ -52,11 +52,11 @@ pub(crate) async fn dump(world: &World) -> PathBuf {
         };
         write(format!("{kind}.yaml"), text);
     }
-    write("audit.log".into(), world.environment.audit.tail(&world.namespace));
-    let logs = world.logs.lock().expect("logs").clone();
+    write("audit.log".into(), env.environment.audit.tail(&env.namespace));
+    let logs = env.logs.lock().expect("logs").clone();
     for (log, service) in logs.iter().map(|log| (log.clone(), false)).chain([
-        (world.environment.folder.join("kube-apiserver.log"), true),
-        (world.environment.folder.join("etcd.log"), true),
+        (env.environment.folder.join("kube-apiserver.log"), true),
+        (env.environment.folder.join("etcd.log"), true),
     ]) {
         let name = log.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let text = fs::read_to_string(&log).unwrap_or_default();

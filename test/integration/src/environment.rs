@@ -42,7 +42,7 @@ impl Environment {
         static SHARED: OnceLock<Result<Environment, String>> = OnceLock::new();
         let shared = SHARED.get_or_init(|| {
             // One that cannot start is tried once, not once a test.
-            std::panic::catch_unwind(Self::start).map_err(|cause| crate::world::text(cause.as_ref()))
+            std::panic::catch_unwind(Self::start).map_err(|cause| crate::test_env::text(cause.as_ref()))
         });
         shared
             .as_ref()
@@ -62,7 +62,7 @@ impl Environment {
         let port = free_port();
         let audit = Audit::new(folder.join("audit.log"));
         let api_server = start_api_server(&folder, &authority, &etcd_url, port, &audit);
-        let admin = authority.client(crate::world::ADMIN, "system:masters");
+        let admin = authority.client(crate::test_env::ADMIN, "system:masters");
         let admin = serde_json::from_value(kubeconfig(&authority.certificate, port, &admin)).expect("a kubeconfig");
         let environment = Self {
             folder,

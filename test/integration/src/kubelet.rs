@@ -1,7 +1,7 @@
 //! Plays what is missing around pods: the controllers of Deployments and StatefulSets, volume
 //! provisioner, scheduler and kubelet. Pods that should be there are there and ready; nothing runs.
 
-use crate::World;
+use crate::TestEnv;
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
     core::v1::{PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, PodTemplateSpec, Volume},
@@ -35,11 +35,11 @@ impl Drop for Kubelet {
 }
 
 impl Kubelet {
-    /// Plays in the namespace of `world`.
-    pub fn start(world: &World) -> Self {
+    /// Plays in the namespace of `env`.
+    pub fn start(env: &TestEnv) -> Self {
         let player = Player {
-            client: world.client.clone(),
-            namespace: world.namespace.clone(),
+            client: env.client.clone(),
+            namespace: env.namespace.clone(),
         };
         Self(tokio::spawn(async move {
             loop {

@@ -1,7 +1,7 @@
 //! Plays KubeVirt: a VirtualMachine that is there has an instance that runs and has an address.
 //! Nothing runs.
 
-use crate::World;
+use crate::TestEnv;
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, DynamicObject, Patch, PatchParams},
@@ -24,12 +24,9 @@ impl KubeVirt {
     /// Address of every guest.
     pub const ADDRESS: &str = "10.1.2.3";
 
-    /// Plays in the namespace of `world`.
-    pub fn start(world: &World) -> Self {
-        let (vms, instances) = (
-            world.kubevirt("VirtualMachine"),
-            world.kubevirt("VirtualMachineInstance"),
-        );
+    /// Plays in the namespace of `env`.
+    pub fn start(env: &TestEnv) -> Self {
+        let (vms, instances) = (env.kubevirt("VirtualMachine"), env.kubevirt("VirtualMachineInstance"));
         Self(tokio::spawn(async move {
             loop {
                 // Others write at the same time; what fails is tried again.
@@ -44,11 +41,8 @@ impl KubeVirt {
     }
 
     /// Starts the guest of one VirtualMachine, once.
-    pub async fn run(world: &World, vm: &DynamicObject) {
-        let (vms, instances) = (
-            world.kubevirt("VirtualMachine"),
-            world.kubevirt("VirtualMachineInstance"),
-        );
+    pub async fn run(env: &TestEnv, vm: &DynamicObject) {
+        let (vms, instances) = (env.kubevirt("VirtualMachine"), env.kubevirt("VirtualMachineInstance"));
         start(&vms, &instances, vm).await.expect("an instance");
     }
 }

@@ -1,7 +1,7 @@
 //! Ground for integration tests: a kube-apiserver on etcd without nodes, the manager as a process,
 //! and stand-ins for what is missing there (workload controllers, kubelets, tenants' API servers).
 //!
-//! A test is a function that calls [`run`]. It gets a [`World`]: a namespace of its own in an
+//! A test is a function that calls [`run`]. It gets a [`TestEnv`]: a namespace of its own in an
 //! environment that all tests of a binary share. When it fails, what explains it is written to a
 //! folder that the panic names.
 
@@ -21,9 +21,9 @@ mod proxy;
 mod shipped;
 mod snapshot;
 mod tenant;
+mod test_env;
 mod tls;
 mod trial;
-mod world;
 
 pub use audit::{Mark, Write};
 pub use certificates::{Pair, key_pair, leaf, old_client};
@@ -34,5 +34,5 @@ pub use manager::{Manager, Options};
 pub use proxy::{Fault, FaultyProxy};
 pub use snapshot::{difference, snapshot};
 pub use tenant::{Manner, Mishap, TenantApiServer};
+pub use test_env::{Object, TestEnv, run, run_without};
 pub use trial::{at_rest, each_write};
-pub use world::{Object, World, run, run_without};

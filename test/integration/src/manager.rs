@@ -1,10 +1,10 @@
 //! The manager, as a process.
 
 use crate::{
-    Object, World, paths,
+    Object, TestEnv, paths,
     process::{Process, free_port},
     shipped::{KUBEVIRT, NESTED},
-    world::CLUSTER,
+    test_env::CLUSTER,
 };
 use capn_api::{KubevirtCluster, KubevirtMachine, NestedControlPlane};
 use kube::ResourceExt;
@@ -51,8 +51,8 @@ impl Default for Options {
 impl Options {
     /// Takes part in a leader election in the test's namespace.
     #[must_use]
-    pub fn candidate(self, world: &World) -> Self {
-        let namespace = format!("--leader-election-namespace={}", world.namespace);
+    pub fn candidate(self, env: &TestEnv) -> Self {
+        let namespace = format!("--leader-election-namespace={}", env.namespace);
         Self {
             args: vec!["--leader-elect".into(), namespace],
             ..self
@@ -80,17 +80,17 @@ pub(crate) fn group(controllers: &str) -> &'static str {
 }
 
 impl Manager {
-    /// Starts the control plane provider for the namespace of `world`, and waits until it serves.
-    pub async fn start(world: &World) -> Self {
-        Self::start_with(world, Options::default()).await
+    /// Starts the control plane provider for the namespace of `env`, and waits until it serves.
+    pub async fn start(env: &TestEnv) -> Self {
+        Self::start_with(env, Options::default()).await
     }
 
     /// Starts a manager, and waits until it serves.
-    pub async fn start_with(world: &World, options: Options) -> Self {
+    pub async fn start_with(env: &TestEnv, options: Options) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let user = options.user.unwrap_or_else(|| format!("manager-{number}"));
-        let environment = world.environment;
+        let environment = env.environment;
         let port = options.port.unwrap_or_else(|| environment.port());
         let kubeconfig = environment.kubeconfig(&user, group(options.controllers), port);
         let path = environment.folder.join(format!("manager-{number}.kubeconfig"));
@@ -109,23 +109,22 @@ impl Manager {
                 &format!("127.0.0.1:{health}"),
             ]);
             if options.one_namespace {
-                command.args(["--namespace", &world.namespace]);
+                command.args(["--namespace", &env.namespace]);
             }
             command.args(&options.args);
         });
-        world.logs.lock().expect("logs").push(log);
+        env.logs.lock().expect("logs").push(log);
         let manager = Self {
             process,
             user,
             health,
             controllers: options.controllers,
         };
-        world
-            .wait("the manager to serve /healthz", async || {
-                manager.assert_runs();
-                manager.http("/healthz").await
-            })
-            .await;
+        env.wait("the manager to serve /healthz", async || {
+            manager.assert_runs();
+            manager.http("/healthz").await
+        })
+        .await;
         manager
     }
 
@@ -166,34 +165,33 @@ impl Manager {
             .sum()
     }
 
-    /// Makes the manager look at all its objects of `world` once more.
-    pub async fn look_again(&self, world: &World) {
+    /// Makes the manager look at all its objects of `env` once more.
+    pub async fn look_again(&self, env: &TestEnv) {
         if self.controllers == "nested" {
-            return self.look_again_at::<NestedControlPlane>(world, CLUSTER).await;
+            return self.look_again_at::<NestedControlPlane>(env, CLUSTER).await;
         }
-        for cluster in world.list::<KubevirtCluster>().await {
-            self.look_again_at::<KubevirtCluster>(world, &cluster.name_any()).await;
+        for cluster in env.list::<KubevirtCluster>().await {
+            self.look_again_at::<KubevirtCluster>(env, &cluster.name_any()).await;
         }
-        for machine in world.list::<KubevirtMachine>().await {
-            self.look_again_at::<KubevirtMachine>(world, &machine.name_any()).await;
+        for machine in env.list::<KubevirtMachine>().await {
+            self.look_again_at::<KubevirtMachine>(env, &machine.name_any()).await;
         }
     }
 
     /// Changes an annotation of an object that means nothing, and waits until the manager has made
     /// a whole pass over it.
-    pub async fn look_again_at<K: Object>(&self, world: &World, name: &str) {
+    pub async fn look_again_at<K: Object>(&self, env: &TestEnv, name: &str) {
         static TOUCHES: AtomicU32 = AtomicU32::new(0);
         // The first pass that ends may have begun before the change; the second has not.
         for _ in 0..2 {
             let before = self.passes(&K::kind(&())).await;
             let number = TOUCHES.fetch_add(1, Ordering::Relaxed).to_string();
             let patch = json!({"metadata": {"annotations": {"example.com/touched": number}}});
-            world.merge::<K>(name, &patch).await;
-            world
-                .wait("the manager to look again", async || {
-                    (self.passes(&K::kind(&())).await > before).then_some(())
-                })
-                .await;
+            env.merge::<K>(name, &patch).await;
+            env.wait("the manager to look again", async || {
+                (self.passes(&K::kind(&())).await > before).then_some(())
+            })
+            .await;
         }
     }
 

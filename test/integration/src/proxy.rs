@@ -1,6 +1,6 @@
 //! Stands between a manager and the API server, and lets one chosen write go wrong.
 
-use crate::{World, manager::group, tls};
+use crate::{TestEnv, manager::group, tls};
 use http::{
     HeaderValue, Method, Request, Response,
     header::{CONTENT_TYPE, HOST, RETRY_AFTER},
@@ -68,8 +68,8 @@ impl Drop for FaultyProxy {
 
 impl FaultyProxy {
     /// Forwards as `user`, a manager of this provider; its write number `number` meets the fault.
-    pub async fn start(world: &World, controllers: &str, user: &str, number: u32, fault: Fault) -> Self {
-        let environment = world.environment;
+    pub async fn start(env: &TestEnv, controllers: &str, user: &str, number: u32, fault: Fault) -> Self {
+        let environment = env.environment;
         let authority = &environment.authority;
         let acceptor = tls::acceptor(&authority.server(), &authority.certificate);
         let connector = tls::connector(&authority.client(user, group(controllers)), &authority.certificate);

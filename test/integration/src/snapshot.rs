@@ -1,7 +1,7 @@
 //! The objects of a tenant without what differs from world to world (UIDs, times, addresses, key
 //! material), to compare two worlds that should be the same.
 
-use crate::World;
+use crate::TestEnv;
 use capn_api::{KubevirtCluster, KubevirtMachine, NestedControlPlane};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// The objects of the world's namespace, by `Kind/name`.
-pub async fn snapshot(world: &World) -> BTreeMap<String, Value> {
-    let services = world.list::<Service>().await;
+pub async fn snapshot(env: &TestEnv) -> BTreeMap<String, Value> {
+    let services = env.list::<Service>().await;
     let mut names: Vec<(String, String)> = services
         .iter()
         .filter_map(|service| {
@@ -31,30 +31,30 @@ pub async fn snapshot(world: &World) -> BTreeMap<String, Value> {
             Some((address, format!("(address of {})", service.name_any())))
         })
         .collect();
-    names.push((world.namespace.clone(), "(namespace)".into()));
-    let instances = dynamic(world, "VirtualMachineInstance").await;
+    names.push((env.namespace.clone(), "(namespace)".into()));
+    let instances = dynamic(env, "VirtualMachineInstance").await;
     names.extend(instances.iter().filter_map(uid));
-    let control_planes = world.list::<NestedControlPlane>().await;
-    let machines = world.list::<KubevirtMachine>().await;
+    let control_planes = env.list::<NestedControlPlane>().await;
+    let machines = env.list::<KubevirtMachine>().await;
     names.extend(control_planes.iter().filter_map(uid));
     names.extend(machines.iter().filter_map(uid));
-    names.extend(world.list::<PersistentVolumeClaim>().await.iter().filter_map(uid));
+    names.extend(env.list::<PersistentVolumeClaim>().await.iter().filter_map(uid));
     // Longest first: one address may begin with another.
     names.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
     let mut all = BTreeMap::new();
     add(&mut all, &names, services);
-    add(&mut all, &names, world.list::<Deployment>().await);
-    add(&mut all, &names, world.list::<StatefulSet>().await);
-    add(&mut all, &names, world.list::<PodDisruptionBudget>().await);
+    add(&mut all, &names, env.list::<Deployment>().await);
+    add(&mut all, &names, env.list::<StatefulSet>().await);
+    add(&mut all, &names, env.list::<PodDisruptionBudget>().await);
     add(&mut all, &names, control_planes);
-    add(&mut all, &names, world.list::<KubevirtCluster>().await);
+    add(&mut all, &names, env.list::<KubevirtCluster>().await);
     add(&mut all, &names, machines);
-    for object in instances.into_iter().chain(dynamic(world, "VirtualMachine").await) {
+    for object in instances.into_iter().chain(dynamic(env, "VirtualMachine").await) {
         let kind = object.types.clone().unwrap_or_default().kind;
         insert(&mut all, &names, &kind, &object.name_any(), json!(object));
     }
-    add(&mut all, &names, world.list::<ConfigMap>().await);
-    add(&mut all, &names, world.list::<Secret>().await);
+    add(&mut all, &names, env.list::<ConfigMap>().await);
+    add(&mut all, &names, env.list::<Secret>().await);
     all
 }
 
@@ -93,8 +93,8 @@ fn insert(all: &mut BTreeMap<String, Value>, names: &[(String, String)], kind: &
 }
 
 /// Objects of KubeVirt's.
-async fn dynamic(world: &World, kind: &str) -> Vec<DynamicObject> {
-    let list = world.kubevirt(kind).list(&Default::default()).await;
+async fn dynamic(env: &TestEnv, kind: &str) -> Vec<DynamicObject> {
+    let list = env.kubevirt(kind).list(&Default::default()).await;
     let list = list.unwrap_or_else(|error| panic!("cannot list {kind}: {error}"));
     // Lists leave out what their items are.
     let types = TypeMeta {

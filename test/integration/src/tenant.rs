@@ -2,7 +2,7 @@
 //! certificate that the manager issued, lets in who has one of the tenant's authority, and stores
 //! what it is told to, unchecked.
 
-use crate::{World, certificates::Pair, tls, world::CLUSTER};
+use crate::{TestEnv, certificates::Pair, test_env::CLUSTER, tls};
 use futures::StreamExt;
 use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
@@ -77,18 +77,18 @@ impl Drop for TenantApiServer {
 
 impl TenantApiServer {
     /// Waits for the Service and the certificates of Cluster `tenant`, and serves.
-    pub async fn start(world: &World) -> Self {
-        Self::start_with(world, None).await
+    pub async fn start(env: &TestEnv) -> Self {
+        Self::start_with(env, None).await
     }
 
     /// The same; one write, by its number, ends in another way.
-    pub async fn start_with(world: &World, mishap: Option<(u32, Mishap)>) -> Self {
-        Self::start_of(world, CLUSTER, mishap).await
+    pub async fn start_with(env: &TestEnv, mishap: Option<(u32, Mishap)>) -> Self {
+        Self::start_of(env, CLUSTER, mishap).await
     }
 
     /// The same, for a Cluster of another name.
-    pub async fn start_of(world: &World, cluster: &str, mishap: Option<(u32, Mishap)>) -> Self {
-        let service = world
+    pub async fn start_of(env: &TestEnv, cluster: &str, mishap: Option<(u32, Mishap)>) -> Self {
+        let service = env
             .wait_for::<Service>(&format!("{cluster}-apiserver"), "with an address", |service| {
                 service.spec.as_ref().is_some_and(|spec| spec.cluster_ip.is_some())
             })
@@ -99,10 +99,10 @@ impl TenantApiServer {
             spec.ports.unwrap_or_default()[0].port,
         );
         let leaf = format!("{cluster}-apiserver");
-        let secret = world
+        let secret = env
             .wait_for::<Secret>(&leaf, "with a certificate", |s| text(s, "apiserver.crt").is_some())
             .await;
-        let ca = world.secret(&format!("{cluster}-ca")).await;
+        let ca = env.secret(&format!("{cluster}-ca")).await;
         let pair = Pair {
             certificate: text(&secret, "apiserver.crt").expect("just seen"),
             key: text(&secret, "apiserver.key").expect("a key beside its certificate"),
@@ -115,25 +115,24 @@ impl TenantApiServer {
 
     /// Serves beside a control plane that nobody made, and writes the kubeconfig Secret that leads
     /// here.
-    pub async fn alone(world: &World) -> Self {
-        Self::alone_with(world, None).await
+    pub async fn alone(env: &TestEnv) -> Self {
+        Self::alone_with(env, None).await
     }
 
     /// The same; one write, by its number, ends in another way.
-    pub async fn alone_with(world: &World, mishap: Option<(u32, Mishap)>) -> Self {
-        let environment = world.environment;
+    pub async fn alone_with(env: &TestEnv, mishap: Option<(u32, Mishap)>) -> Self {
+        let environment = env.environment;
         let authority = &environment.authority;
         let acceptor = tls::acceptor(&authority.server(), &authority.certificate);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("no port is free");
         let port = listener.local_addr().expect("a bound listener has an address").port();
         let kubeconfig = environment.kubeconfig("tenant-admin", "system:masters", port);
-        world
-            .apply(&json!({
-                "apiVersion": "v1", "kind": "Secret", "type": "cluster.x-k8s.io/secret",
-                "metadata": {"name": format!("{CLUSTER}-kubeconfig"), "labels": {"cluster.x-k8s.io/cluster-name": CLUSTER}},
-                "stringData": {"value": kubeconfig.to_string()},
-            }))
-            .await;
+        env.apply(&json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "cluster.x-k8s.io/secret",
+            "metadata": {"name": format!("{CLUSTER}-kubeconfig"), "labels": {"cluster.x-k8s.io/cluster-name": CLUSTER}},
+            "stringData": {"value": kubeconfig.to_string()},
+        }))
+        .await;
         Self::serve(listener, acceptor, mishap)
     }
 

@@ -1,6 +1,6 @@
 //! The same story again and again, with another write going wrong each time.
 
-use crate::{Manager, World, dump::dump, snapshot, world::text};
+use crate::{Manager, TestEnv, dump::dump, snapshot, test_env::text};
 use futures::{FutureExt, StreamExt, stream};
 use serde_json::Value;
 use std::{collections::BTreeMap, panic::AssertUnwindSafe};
@@ -14,15 +14,15 @@ const SETTLED: usize = 10;
 
 /// Tells the story in a world of its own with each write in its turn chosen, until one was told
 /// without it. A trial says whether the chosen write came.
-pub async fn each_write(world: &World, trial: impl AsyncFn(&World, u32) -> bool) {
+pub async fn each_write(env: &TestEnv, trial: impl AsyncFn(&TestEnv, u32) -> bool) {
     let trials = stream::iter(1..=MOST).map(async |number| {
-        let mut world = world.beside().await;
-        world.test = format!("{}-{number}", world.test);
-        let outcome = AssertUnwindSafe(trial(&world, number)).catch_unwind().await;
+        let mut env = env.sibling().await;
+        env.test = format!("{}-{number}", env.test);
+        let outcome = AssertUnwindSafe(trial(&env, number)).catch_unwind().await;
         match outcome {
             Ok(came) => came,
             Err(cause) => {
-                let (why, folder) = (text(cause.as_ref()), dump(&world).await);
+                let (why, folder) = (text(cause.as_ref()), dump(&env).await);
                 panic!("{why}\nthe state of trial {number} is in {}", folder.display());
             }
         }
@@ -41,17 +41,17 @@ pub async fn each_write(world: &World, trial: impl AsyncFn(&World, u32) -> bool)
 }
 
 /// Lets the managers look again until none of them writes anything, and returns all objects.
-pub async fn at_rest(world: &World, managers: &[&Manager]) -> BTreeMap<String, Value> {
+pub async fn at_rest(env: &TestEnv, managers: &[&Manager]) -> BTreeMap<String, Value> {
     for _ in 0..SETTLED {
-        let mark = world.mark();
+        let mark = env.mark();
         for manager in managers {
-            manager.look_again(world).await;
+            manager.look_again(env).await;
         }
         if managers
             .iter()
-            .all(|manager| world.writes(&manager.user, mark).is_empty())
+            .all(|manager| env.writes(&manager.user, mark).is_empty())
         {
-            return snapshot(world).await;
+            return snapshot(env).await;
         }
     }
     panic!("the managers still write in pass number {SETTLED}");

@@ -33,7 +33,7 @@ fn has(flags: &[String], name: &str) -> usize {
 }
 
 #[test]
-fn a_persons_flag_replaces_ours_and_the_rest_stays() {
+fn a_users_flag_replaces_ours_and_the_rest_stays() {
     let own = [
         ("profiling", "true"),
         ("feature-gates", "A=true"),

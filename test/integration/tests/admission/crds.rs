@@ -28,9 +28,9 @@ const OURS: [(&str, &str); 6] = [
 
 /// Checks something of each of our CRDs, as the API server stores them.
 fn each(check: impl Fn(&str, &CustomResourceDefinition)) {
-    run(async |world| {
+    run(async |env| {
         for (name, kind) in OURS {
-            let crd = Api::<CustomResourceDefinition>::all(world.client.clone())
+            let crd = Api::<CustomResourceDefinition>::all(env.client.clone())
                 .get(name)
                 .await
                 .unwrap();

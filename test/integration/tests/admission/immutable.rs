@@ -1,19 +1,19 @@
 //! What cannot be changed once it is there, and what can.
 
 use super::control_plane;
-use capn_integration::{World, run};
+use capn_integration::{TestEnv, run};
 use serde_json::{Value, json};
 
 /// Stores `before`, then checks that it cannot become `after` and is told why.
-async fn kept(world: &World, before: Value, after: Value, words: &[&str]) {
+async fn kept(env: &TestEnv, before: Value, after: Value, words: &[&str]) {
     let named = |spec: &Value, number: usize| {
         let mut object = control_plane(spec);
         object["metadata"]["name"] = json!(format!("tenant-{number}"));
         object
     };
-    let number = world.list::<capn_api::NestedControlPlane>().await.len();
-    world.apply(&named(&before, number)).await;
-    let why = world.refused_update(&named(&after, number)).await;
+    let number = env.list::<capn_api::NestedControlPlane>().await.len();
+    env.apply(&named(&before, number)).await;
+    let why = env.refused_update(&named(&after, number)).await;
     for word in words {
         assert!(why.contains(word), "{before} to {after}: {word:?} is not in: {why}");
     }
@@ -21,7 +21,7 @@ async fn kept(world: &World, before: Value, after: Value, words: &[&str]) {
 
 #[test]
 fn the_endpoint_that_workers_hold_cannot_be_changed() {
-    run(async |world| {
+    run(async |env| {
         let endpoint = |value: Value| json!({"endpoint": value});
         let new: &str = "create a new cluster to change it";
         let cases = [
@@ -58,46 +58,45 @@ fn the_endpoint_that_workers_hold_cannot_be_changed() {
             (json!({"port": 443}), json!({}), "endpoint.port cannot be changed"),
         ];
         for (before, after, what) in cases {
-            kept(world, endpoint(before), endpoint(after), &[what, new]).await;
+            kept(env, endpoint(before), endpoint(after), &[what, new]).await;
         }
         let type_ = ["endpoint.type cannot be changed", new];
-        kept(world, endpoint(json!({"type": "LoadBalancer"})), json!({}), &type_).await;
+        kept(env, endpoint(json!({"type": "LoadBalancer"})), json!({}), &type_).await;
     });
 }
 
 #[test]
 fn leaving_the_endpoint_out_does_not_make_it_changeable_later() {
-    run(async |world| {
+    run(async |env| {
         let node_port = json!({"endpoint": {"type": "NodePort", "host": "192.0.2.1"}});
-        kept(world, json!({}), node_port, &["endpoint", "cannot be changed"]).await;
+        kept(env, json!({}), node_port, &["endpoint", "cannot be changed"]).await;
         let host = json!({"endpoint": {"host": "b.example.com"}});
-        kept(world, json!({}), host, &["endpoint", "cannot be changed"]).await;
+        kept(env, json!({}), host, &["endpoint", "cannot be changed"]).await;
     });
 }
 
 #[test]
 fn a_published_endpoint_cannot_be_changed_or_removed() {
-    run(async |world| {
+    run(async |env| {
         let at = |host: &str, port: i32| json!({"controlPlaneEndpoint": {"host": host, "port": port}});
         let words = [
             "controlPlaneEndpoint cannot be changed once set",
             "create a new cluster to change it",
         ];
-        kept(world, at("192.0.2.1", 6443), at("192.0.2.2", 6443), &words).await;
-        kept(world, at("192.0.2.1", 6443), at("192.0.2.1", 443), &words).await;
-        kept(world, at("192.0.2.1", 6443), json!({}), &words).await;
+        kept(env, at("192.0.2.1", 6443), at("192.0.2.2", 6443), &words).await;
+        kept(env, at("192.0.2.1", 6443), at("192.0.2.1", 443), &words).await;
+        kept(env, at("192.0.2.1", 6443), json!({}), &words).await;
     });
 }
 
 #[test]
 fn an_endpoint_that_was_empty_can_be_set() {
-    run(async |world| {
-        world
-            .apply(&control_plane(
-                &json!({"controlPlaneEndpoint": {"host": "", "port": 0}}),
-            ))
-            .await;
-        let live = world
+    run(async |env| {
+        env.apply(&control_plane(
+            &json!({"controlPlaneEndpoint": {"host": "", "port": 0}}),
+        ))
+        .await;
+        let live = env
             .apply(&control_plane(
                 &json!({"controlPlaneEndpoint": {"host": "192.0.2.1", "port": 6443}}),
             ))
@@ -108,46 +107,46 @@ fn an_endpoint_that_was_empty_can_be_set() {
 
 #[test]
 fn members_and_volumes_of_etcd_cannot_be_changed() {
-    run(async |world| {
+    run(async |env| {
         let etcd = |value: Value| json!({"datastore": {"etcd": value}});
         let sizes = ["datastore.etcd.storage.size cannot be changed"];
         let classes = ["datastore.etcd.storage.storageClassName cannot be changed"];
         let members = ["datastore.etcd.replicas cannot be changed"];
         kept(
-            world,
+            env,
             etcd(json!({"replicas": 1})),
             etcd(json!({"replicas": 3})),
             &members,
         )
         .await;
-        kept(world, etcd(json!({"replicas": 3})), etcd(json!({})), &members).await;
+        kept(env, etcd(json!({"replicas": 3})), etcd(json!({})), &members).await;
         let size = |size: &str| etcd(json!({"storage": {"size": size}}));
-        kept(world, size("5Gi"), size("10Gi"), &sizes).await;
-        kept(world, size("10Gi"), etcd(json!({})), &sizes).await;
-        kept(world, etcd(json!({})), size("10Gi"), &sizes).await;
-        kept(world, size("1Gi"), size("1G"), &sizes).await;
+        kept(env, size("5Gi"), size("10Gi"), &sizes).await;
+        kept(env, size("10Gi"), etcd(json!({})), &sizes).await;
+        kept(env, etcd(json!({})), size("10Gi"), &sizes).await;
+        kept(env, size("1Gi"), size("1G"), &sizes).await;
         let class = |class: &str| etcd(json!({"storage": {"storageClassName": class}}));
-        kept(world, class("a"), class("b"), &classes).await;
-        kept(world, class("a"), size("5Gi"), &classes).await;
+        kept(env, class("a"), class("b"), &classes).await;
+        kept(env, class("a"), size("5Gi"), &classes).await;
     });
 }
 
 #[test]
 fn leaving_the_datastore_out_does_not_make_it_changeable_later() {
-    run(async |world| {
+    run(async |env| {
         let three = json!({"datastore": {"etcd": {"replicas": 3}}});
-        kept(world, json!({}), three.clone(), &["datastore", "cannot be changed"]).await;
-        kept(world, three, json!({}), &["datastore", "cannot be changed"]).await;
+        kept(env, json!({}), three.clone(), &["datastore", "cannot be changed"]).await;
+        kept(env, three, json!({}), &["datastore", "cannot be changed"]).await;
         let large = json!({"datastore": {"etcd": {"storage": {"size": "10Gi"}}}});
-        kept(world, json!({}), large, &["datastore", "cannot be changed"]).await;
+        kept(env, json!({}), large, &["datastore", "cannot be changed"]).await;
     });
 }
 
 #[test]
 fn what_a_running_control_plane_can_take_over_can_be_changed() {
-    run(async |world| {
+    run(async |env| {
         let before = json!({"endpoint": {"type": "LoadBalancer"}, "datastore": {"etcd": {"storage": {"size": "5Gi"}}}});
-        world.apply(&control_plane(&before)).await;
+        env.apply(&control_plane(&before)).await;
         let after = json!({
             "version": "v1.36.4", "replicas": 2,
             "endpoint": {"type": "LoadBalancer", "annotations": {"a": "b"}},
@@ -157,6 +156,6 @@ fn what_a_running_control_plane_can_take_over_can_be_changed() {
             "apiServer": {"extraArgs": [{"name": "v", "value": "2"}]},
             "certificates": {"certSANs": ["api.example.com"]},
         });
-        world.apply(&control_plane(&after)).await;
+        env.apply(&control_plane(&after)).await;
     });
 }

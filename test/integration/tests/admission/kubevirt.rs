@@ -1,7 +1,7 @@
 //! The Kubevirt kinds: fields of the Go provider, and objects that it stored.
 
 use capn_api::{ConditionStatus, KubevirtCluster, KubevirtMachine, KubevirtMachineTemplate};
-use capn_integration::{World, run};
+use capn_integration::{TestEnv, run};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
@@ -37,12 +37,11 @@ fn virtual_machine() -> Value {
 
 #[test]
 fn a_provider_id_can_be_set_once_and_never_changed() {
-    run(async |world| {
-        world.apply(&object("KubevirtMachine", json!({}))).await;
-        world
-            .apply(&object("KubevirtMachine", json!({"providerID": "kubevirt://machine"})))
+    run(async |env| {
+        env.apply(&object("KubevirtMachine", json!({}))).await;
+        env.apply(&object("KubevirtMachine", json!({"providerID": "kubevirt://machine"})))
             .await;
-        let why = world
+        let why = env
             .refused(&object("KubevirtMachine", json!({"providerID": "kubevirt://other"})))
             .await;
         assert!(why.contains("providerID cannot be changed once set"), "{why}");
@@ -51,11 +50,11 @@ fn a_provider_id_can_be_set_once_and_never_changed() {
 
 #[test]
 fn a_provider_id_cannot_be_removed() {
-    run(async |world| {
+    run(async |env| {
         let check = json!({"checkStrategy": "none"});
         let with = json!({"providerID": "kubevirt://machine", "virtualMachineBootstrapCheck": check});
-        world.apply(&object("KubevirtMachine", with)).await;
-        let why = world
+        env.apply(&object("KubevirtMachine", with)).await;
+        let why = env
             .refused(&object(
                 "KubevirtMachine",
                 json!({"virtualMachineBootstrapCheck": check}),
@@ -67,14 +66,13 @@ fn a_provider_id_cannot_be_removed() {
 
 #[test]
 fn the_spec_of_a_virtual_machine_is_kept_whole() {
-    run(async |world| {
+    run(async |env| {
         let spec = json!({"virtualMachineTemplate": {"spec": virtual_machine()}});
-        world.apply(&object("KubevirtMachine", spec.clone())).await;
-        world
-            .apply(&object("KubevirtMachineTemplate", json!({"template": {"spec": spec}})))
+        env.apply(&object("KubevirtMachine", spec.clone())).await;
+        env.apply(&object("KubevirtMachineTemplate", json!({"template": {"spec": spec}})))
             .await;
-        let machine: KubevirtMachine = world.get("machine").await.unwrap();
-        let template: KubevirtMachineTemplate = world.get("machine").await.unwrap();
+        let machine: KubevirtMachine = env.get("machine").await.unwrap();
+        let template: KubevirtMachineTemplate = env.get("machine").await.unwrap();
         for kept in [machine.spec, template.spec.template.spec] {
             let kept = serde_json::to_value(kept.virtual_machine_template.unwrap().spec.unwrap()).unwrap();
             // The API server drops nulls of fields that it does not know.
@@ -87,7 +85,7 @@ fn the_spec_of_a_virtual_machine_is_kept_whole() {
 
 #[test]
 fn an_unknown_field_is_refused_everywhere_else() {
-    run(async |world| {
+    run(async |env| {
         let cases = [
             ("KubevirtMachine", json!({"unknown": 1})),
             ("KubevirtMachine", json!({"virtualMachineTemplate": {"unknown": 1}})),
@@ -104,7 +102,7 @@ fn an_unknown_field_is_refused_everywhere_else() {
             ("KubevirtClusterTemplate", json!({"template": {"spec": {"unknown": 1}}})),
         ];
         for (kind, spec) in cases {
-            let why = world.refused(&object(kind, spec.clone())).await;
+            let why = env.refused(&object(kind, spec.clone())).await;
             assert!(why.contains("unknown"), "{kind} {spec}: {why}");
         }
     });
@@ -112,23 +110,23 @@ fn an_unknown_field_is_refused_everywhere_else() {
 
 #[test]
 fn an_unknown_bootstrap_check_is_told_the_two_that_there_are() {
-    run(async |world| {
+    run(async |env| {
         let check = |strategy: &str| {
             object(
                 "KubevirtMachine",
                 json!({"virtualMachineBootstrapCheck": {"checkStrategy": strategy}}),
             )
         };
-        let why = world.refused(&check("http")).await;
+        let why = env.refused(&check("http")).await;
         assert!(why.contains("\"none\"") && why.contains("\"ssh\""), "{why}");
-        world.apply(&check("none")).await;
-        world.apply(&check("ssh")).await;
+        env.apply(&check("none")).await;
+        env.apply(&check("ssh")).await;
     });
 }
 
 #[test]
 fn manifests_with_every_field_of_the_go_provider_apply() {
-    run(async |world| {
+    run(async |env| {
         let reference = json!({"apiVersion": "v1", "kind": "Secret", "name": "infra", "namespace": "elsewhere"});
         let machine = json!({
             "virtualMachineTemplate": {
@@ -148,44 +146,43 @@ fn manifests_with_every_field_of_the_go_provider_apply() {
             "infraClusterSecretRef": reference,
             "sshKeys": {"configRef": reference, "dataSecretName": "keys"},
         });
-        world.apply(&object("KubevirtMachine", machine.clone())).await;
+        env.apply(&object("KubevirtMachine", machine.clone())).await;
         let metadata = json!({"labels": {"a": "b"}, "annotations": {"c": "d"}});
-        world
-            .apply(&object(
-                "KubevirtMachineTemplate",
-                json!({"template": {"spec": machine}}),
-            ))
-            .await;
-        world.apply(&object("KubevirtCluster", cluster.clone())).await;
+        env.apply(&object(
+            "KubevirtMachineTemplate",
+            json!({"template": {"spec": machine}}),
+        ))
+        .await;
+        env.apply(&object("KubevirtCluster", cluster.clone())).await;
         let template = json!({"template": {"metadata": metadata, "spec": cluster}});
-        world.apply(&object("KubevirtClusterTemplate", template)).await;
+        env.apply(&object("KubevirtClusterTemplate", template)).await;
     });
 }
 
 #[test]
 fn an_empty_cluster_applies() {
-    run(async |world| {
-        world.apply(&object("KubevirtCluster", json!({}))).await;
-        let stored: KubevirtCluster = world.get("machine").await.unwrap();
+    run(async |env| {
+        env.apply(&object("KubevirtCluster", json!({}))).await;
+        let stored: KubevirtCluster = env.get("machine").await.unwrap();
         assert_eq!(stored.spec, Default::default());
     });
 }
 
 /// Writes a status that today's schema would refuse, as an older CRD once took it: what is stored
 /// is not validated again, only what is sent. So this checks decoding of the very JSON.
-async fn decodes<K: serde::de::DeserializeOwned>(world: &World, kind: &str, status: Value) -> K {
-    let mut live = world.apply(&object(kind, json!({}))).await;
+async fn decodes<K: serde::de::DeserializeOwned>(env: &TestEnv, kind: &str, status: Value) -> K {
+    let mut live = env.apply(&object(kind, json!({}))).await;
     live["status"] = status;
     serde_json::from_value(live).unwrap_or_else(|error| panic!("{kind}: {error}"))
 }
 
 #[test]
 fn a_status_that_the_go_provider_stored_decodes() {
-    run(async |world| {
+    run(async |env| {
         let condition = json!({"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"});
         let severe = json!({"type": "VMProvisioned", "status": "False", "severity": "Error", "reason": "Failed",
             "message": "no", "lastTransitionTime": "2026-01-01T00:00:00Z"});
-        let machine: KubevirtMachine = decodes(world, "KubevirtMachine", json!({
+        let machine: KubevirtMachine = decodes(env, "KubevirtMachine", json!({
             "ready": true, "nodeupdated": true, "loadBalancerConfigured": true,
             "addresses": [{"type": "Hostname", "address": "machine"}, {"type": "InternalIP", "address": "10.0.0.1"}],
             "failureReason": "CreateError", "failureMessage": "no", "conditions": [condition, severe],
@@ -198,7 +195,7 @@ fn a_status_that_the_go_provider_stored_decodes() {
         );
         assert_eq!(status.conditions[0].status, ConditionStatus::True);
         let cluster: KubevirtCluster = decodes(
-            world,
+            env,
             "KubevirtCluster",
             json!({
                 "ready": true, "failureDomains": {"zone-a": {"controlPlane": true, "attributes": {"a": "b"}}},
@@ -216,10 +213,10 @@ fn a_status_that_the_go_provider_stored_decodes() {
 
 #[test]
 fn our_own_status_without_reasons_is_refused_so_that_none_is_ever_written() {
-    run(async |world| {
-        world.apply(&object("KubevirtCluster", json!({}))).await;
+    run(async |env| {
+        env.apply(&object("KubevirtCluster", json!({}))).await;
         let status = json!({"status": {"ready": true, "conditions": [{"type": "Ready", "status": "True"}]}});
-        let answer = world
+        let answer = env
             .api::<KubevirtCluster>()
             .patch_status("machine", &PatchParams::default(), &Patch::Merge(&status))
             .await;

@@ -11,7 +11,7 @@ mod pods;
 mod templates;
 mod types;
 
-use capn_integration::World;
+use capn_integration::TestEnv;
 use serde_json::{Value, json};
 
 /// A NestedControlPlane with version v1.36.3 and these fields of its spec.
@@ -27,14 +27,14 @@ fn control_plane(spec: &Value) -> Value {
 }
 
 /// Checks that each spec is refused with all of these words; all that are not are named.
-async fn refused(world: &World, cases: &[(Value, &[&str])]) {
-    let params = kube::api::PatchParams::apply("a-person")
+async fn refused(env: &TestEnv, cases: &[(Value, &[&str])]) {
+    let params = kube::api::PatchParams::apply("a-user")
         .force()
         .validation_strict()
         .dry_run();
     let mut wrong = Vec::new();
     for (spec, words) in cases {
-        match world.try_apply(&control_plane(spec), &params).await {
+        match env.try_apply(&control_plane(spec), &params).await {
             Ok(_) => wrong.push(format!("{spec} was taken")),
             Err(why) => {
                 let missing = words.iter().filter(|word| !why.contains(**word));
@@ -46,13 +46,13 @@ async fn refused(world: &World, cases: &[(Value, &[&str])]) {
 }
 
 /// Checks that each spec is taken.
-async fn taken(world: &World, specs: &[Value]) {
+async fn taken(env: &TestEnv, specs: &[Value]) {
     for spec in specs {
-        let params = kube::api::PatchParams::apply("a-person")
+        let params = kube::api::PatchParams::apply("a-user")
             .force()
             .validation_strict()
             .dry_run();
-        let answer = world.try_apply(&control_plane(spec), &params).await;
+        let answer = env.try_apply(&control_plane(spec), &params).await;
         assert!(answer.is_ok(), "{spec}: {answer:?}");
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 #[test]
 fn a_version_that_is_no_semantic_version_is_told_how_to_write_it() {
-    run(async |world| {
+    run(async |env| {
         let versions = ["latest", "v1.36", "1", "v1.36.03", "v1.36.3 ", "vv1.36.3", "v1.36.3-"];
         let cases: Vec<(Value, &[&str])> = versions
             .iter()
@@ -18,14 +18,14 @@ fn a_version_that_is_no_semantic_version_is_told_how_to_write_it() {
                 )
             })
             .collect();
-        refused(world, &cases).await;
-        refused(world, &[(json!({"version": ""}), &["spec.version"])]).await;
+        refused(env, &cases).await;
+        refused(env, &[(json!({"version": ""}), &["spec.version"])]).await;
     });
 }
 
 #[test]
 fn a_version_may_lack_its_v_and_carry_a_suffix() {
-    run(async |world| {
+    run(async |env| {
         let versions = [
             "1.36.3",
             "v1.36.3",
@@ -33,31 +33,31 @@ fn a_version_may_lack_its_v_and_carry_a_suffix() {
             "v1.36.3+vendor.1",
             "1.36.3-alpha.1+build",
         ];
-        taken(world, &versions.map(|version| json!({"version": version}))).await;
+        taken(env, &versions.map(|version| json!({"version": version}))).await;
     });
 }
 
 #[test]
 fn a_control_plane_without_version_is_told_that_it_is_missing() {
-    run(async |world| {
+    run(async |env| {
         let mut object = control_plane(&json!({}));
         object["spec"] = json!({});
-        let why = world.refused(&object).await;
+        let why = env.refused(&object).await;
         assert!(why.contains("spec.version: Required value"), "{why}");
     });
 }
 
 #[test]
 fn replicas_below_one_are_told_to_delete_the_cluster_instead() {
-    run(async |world| {
+    run(async |env| {
         let words: &[&str] = &["replicas must be 1 or more", "delete its Cluster"];
         refused(
-            world,
+            env,
             &[(json!({"replicas": 0}), words), (json!({"replicas": -1}), words)],
         )
         .await;
         taken(
-            world,
+            env,
             &[json!({"replicas": 1}), json!({"replicas": 2}), json!({"replicas": 5})],
         )
         .await;
@@ -66,12 +66,12 @@ fn replicas_below_one_are_told_to_delete_the_cluster_instead() {
 
 #[test]
 fn etcd_takes_one_or_three_members() {
-    run(async |world| {
+    run(async |env| {
         let etcd = |replicas: i32| json!({"datastore": {"etcd": {"replicas": replicas}}});
         let words: &[&str] = &["datastore.etcd.replicas must be odd", "set 1 or 3"];
-        refused(world, &[-1, 0, 2, 4, 5].map(|replicas| (etcd(replicas), words))).await;
+        refused(env, &[-1, 0, 2, 4, 5].map(|replicas| (etcd(replicas), words))).await;
         taken(
-            world,
+            env,
             &[
                 etcd(1),
                 etcd(3),
@@ -85,14 +85,14 @@ fn etcd_takes_one_or_three_members() {
 
 #[test]
 fn a_node_port_without_a_host_is_told_to_write_one() {
-    run(async |world| {
+    run(async |env| {
         let words: &[&str] = &[
             "endpoint.type NodePort needs endpoint.host",
             "write the address or name",
         ];
-        refused(world, &[(json!({"endpoint": {"type": "NodePort"}}), words)]).await;
+        refused(env, &[(json!({"endpoint": {"type": "NodePort"}}), words)]).await;
         taken(
-            world,
+            env,
             &[
                 json!({"endpoint": {"type": "NodePort", "host": "192.0.2.1"}}),
                 json!({"endpoint": {"type": "NodePort"}, "controlPlaneEndpoint": {"host": "192.0.2.1", "port": 30443}}),
@@ -104,14 +104,14 @@ fn a_node_port_without_a_host_is_told_to_write_one() {
 
 #[test]
 fn an_endpoint_port_out_of_range_is_told_the_range() {
-    run(async |world| {
+    run(async |env| {
         let port = |port: i32| json!({"endpoint": {"port": port}});
         let node = |port: i32| json!({"endpoint": {"type": "NodePort", "host": "node.example.com", "port": port}});
         let any: &[&str] = &["endpoint.port must be between 1 and 65535"];
         let node_words: &[&str] = &["write a number between 30000 and 32767, or leave it out"];
-        refused(world, &[(port(0), any), (port(-1), any), (port(65536), any)]).await;
+        refused(env, &[(port(0), any), (port(-1), any), (port(65536), any)]).await;
         refused(
-            world,
+            env,
             &[
                 (node(6443), node_words),
                 (node(29999), node_words),
@@ -122,12 +122,12 @@ fn an_endpoint_port_out_of_range_is_told_the_range() {
         let published = |port: i32| json!({"controlPlaneEndpoint": {"host": "192.0.2.1", "port": port}});
         let published_words: &[&str] = &["port must be between 1 and 65535"];
         refused(
-            world,
+            env,
             &[(published(-1), published_words), (published(65536), published_words)],
         )
         .await;
         taken(
-            world,
+            env,
             &[
                 port(1),
                 port(443),
@@ -143,15 +143,15 @@ fn an_endpoint_port_out_of_range_is_told_the_range() {
 
 #[test]
 fn an_unknown_endpoint_type_is_told_the_three_that_there_are() {
-    run(async |world| {
+    run(async |env| {
         let words: &[&str] = &["ClusterIP", "NodePort", "LoadBalancer"];
-        refused(world, &[(json!({"endpoint": {"type": "Ingress"}}), words)]).await;
+        refused(env, &[(json!({"endpoint": {"type": "Ingress"}}), words)]).await;
     });
 }
 
 #[test]
 fn a_host_is_a_name_or_an_address_and_nothing_around_it() {
-    run(async |world| {
+    run(async |env| {
         let endpoint = |host: &str| json!({"endpoint": {"host": host}});
         let sans = |host: &str| json!({"certificates": {"certSANs": ["ok.example.com", host]}});
         let wrong = [
@@ -164,10 +164,10 @@ fn a_host_is_a_name_or_an_address_and_nothing_around_it() {
             "-a",
         ];
         let words: &[&str] = &["endpoint.host must be a DNS name"];
-        refused(world, &wrong.map(|host| (endpoint(host), words))).await;
-        refused(world, &[(endpoint("*.example.com"), words)]).await;
+        refused(env, &wrong.map(|host| (endpoint(host), words))).await;
+        refused(env, &[(endpoint("*.example.com"), words)]).await;
         let words: &[&str] = &["certificates.certSANs must be DNS names"];
-        refused(world, &wrong.map(|host| (sans(host), words))).await;
+        refused(env, &wrong.map(|host| (sans(host), words))).await;
         let hosts = [
             "api.example.com",
             "API.Example.com",
@@ -176,15 +176,15 @@ fn a_host_is_a_name_or_an_address_and_nothing_around_it() {
             "2001:db8:0:0:0:0:0:1",
             "FD00::10",
         ];
-        taken(world, &hosts.map(endpoint)).await;
-        taken(world, &hosts.map(sans)).await;
-        taken(world, &[sans("*.example.com")]).await;
+        taken(env, &hosts.map(endpoint)).await;
+        taken(env, &hosts.map(sans)).await;
+        taken(env, &[sans("*.example.com")]).await;
     });
 }
 
 #[test]
 fn flags_that_would_break_a_control_plane_are_refused() {
-    run(async |world| {
+    run(async |env| {
         let arg = |name: &str, value: &str| json!([{"name": "v", "value": "2"}, {"name": name, "value": value}]);
         let etcd = |name: &str| json!({"datastore": {"etcd": {"extraArgs": arg(name, "x")}}});
         let words: &[&str] = &["the controller keeps the data and the members by them"];
@@ -201,20 +201,20 @@ fn flags_that_would_break_a_control_plane_are_refused() {
             "discovery",
             "discovery-srv",
         ];
-        refused(world, &names.map(|name| (etcd(name), words))).await;
-        taken(world, &[etcd("quota-backend-bytes")]).await;
+        refused(env, &names.map(|name| (etcd(name), words))).await;
+        taken(env, &[etcd("quota-backend-bytes")]).await;
         let anonymous = |value: &str| json!({"apiServer": {"extraArgs": arg("anonymous-auth", value)}});
         let words: &[&str] = &[
             "apiServer.extraArgs cannot turn off anonymous-auth",
             "authentication-config",
         ];
         refused(
-            world,
+            env,
             &["false", "False", "0", "f", ""].map(|value| (anonymous(value), words)),
         )
         .await;
         taken(
-            world,
+            env,
             &[
                 anonymous("true"),
                 json!({"scheduler": {"extraArgs": arg("anonymous-auth", "false")}}),
@@ -226,18 +226,18 @@ fn flags_that_would_break_a_control_plane_are_refused() {
 
 #[test]
 fn an_address_to_advertise_is_no_name() {
-    run(async |world| {
+    run(async |env| {
         let words: &[&str] = &["endpoint.advertiseAddress must be an IP address"];
         let spec = |address: &str| json!({"endpoint": {"advertiseAddress": address}});
         let names = ["api.example.com", "192.0.2.1:6443", "192.0.2", "[2001:db8::1]"];
-        refused(world, &names.map(|name| (spec(name), words))).await;
-        taken(world, &[spec("192.0.2.1"), spec("2001:db8::1")]).await;
+        refused(env, &names.map(|name| (spec(name), words))).await;
+        taken(env, &[spec("192.0.2.1"), spec("2001:db8::1")]).await;
     });
 }
 
 #[test]
 fn a_load_balancer_class_needs_a_load_balancer() {
-    run(async |world| {
+    run(async |env| {
         let words: &[&str] = &["endpoint.loadBalancerClass needs endpoint.type LoadBalancer"];
         let class = |type_: Value| {
             let mut endpoint = json!({"loadBalancerClass": "example.com/lb", "host": "192.0.2.1"});
@@ -246,20 +246,20 @@ fn a_load_balancer_class_needs_a_load_balancer() {
             }
             json!({"endpoint": endpoint})
         };
-        refused(world, &[(class(Value::Null), words), (class(json!("NodePort")), words)]).await;
-        taken(world, &[class(json!("LoadBalancer"))]).await;
+        refused(env, &[(class(Value::Null), words), (class(json!("NodePort")), words)]).await;
+        taken(env, &[class(json!("LoadBalancer"))]).await;
     });
 }
 
 #[test]
 fn the_life_of_certificates_is_told_its_bounds() {
-    run(async |world| {
+    run(async |env| {
         let certificates = |value: Value| json!({"certificates": value});
         let validity: &[&str] = &["certificates.validity must be at least 1h, such as 8760h"];
         let renew: &[&str] = &["certificates.renewBefore must be at most half of certificates.validity"];
         let form: &[&str] = &["spec.certificates.validity"];
         refused(
-            world,
+            env,
             &[
                 (certificates(json!({"validity": "59m"})), validity),
                 (certificates(json!({"validity": "0h"})), validity),
@@ -273,7 +273,7 @@ fn the_life_of_certificates_is_told_its_bounds() {
         )
         .await;
         taken(
-            world,
+            env,
             &[
                 certificates(json!({"validity": "1h"})),
                 certificates(json!({"validity": "8760h", "renewBefore": "2920h30m"})),
@@ -287,19 +287,19 @@ fn the_life_of_certificates_is_told_its_bounds() {
 
 #[test]
 fn a_renewal_before_the_default_validity_has_begun_is_refused() {
-    run(async |world| {
+    run(async |env| {
         let words: &[&str] = &["certificates.renewBefore"];
-        refused(world, &[(json!({"certificates": {"renewBefore": "8761h"}}), words)]).await;
+        refused(env, &[(json!({"certificates": {"renewBefore": "8761h"}}), words)]).await;
     });
 }
 
 #[test]
 fn an_image_repository_with_a_scheme_or_a_trailing_slash_is_told_how_to_write_it() {
-    run(async |world| {
+    run(async |env| {
         let words: &[&str] = &["imageRepository must be a registry and path without scheme and trailing slash"];
         let repository = |text: &str| json!({"imageRepository": text});
         refused(
-            world,
+            env,
             &[
                 (repository("https://registry.example.com/kubernetes"), words),
                 (repository("registry.example.com/kubernetes/"), words),
@@ -308,7 +308,7 @@ fn an_image_repository_with_a_scheme_or_a_trailing_slash_is_told_how_to_write_it
         )
         .await;
         taken(
-            world,
+            env,
             &[
                 repository("registry.example.com:5000/kubernetes"),
                 repository("registry.k8s.io"),
@@ -320,10 +320,10 @@ fn an_image_repository_with_a_scheme_or_a_trailing_slash_is_told_how_to_write_it
 
 #[test]
 fn a_field_that_nothing_implements_is_refused() {
-    run(async |world| {
+    run(async |env| {
         let words: &[&str] = &["replicaCount"];
         refused(
-            world,
+            env,
             &[
                 (json!({"replicaCount": 1}), words),
                 (json!({"datastore": {"etcd": {"replicaCount": 1}}}), words),
@@ -335,16 +335,16 @@ fn a_field_that_nothing_implements_is_refused() {
 
 #[test]
 fn version_alone_is_enough_and_gets_one_replica() {
-    run(async |world| {
-        let live = world.apply(&control_plane(&json!({}))).await;
+    run(async |env| {
+        let live = env.apply(&control_plane(&json!({}))).await;
         assert_eq!(live["spec"], json!({"version": "v1.36.3", "replicas": 1}));
     });
 }
 
 #[test]
 fn what_is_stored_survives_our_types_without_loss() {
-    run(async |world| {
-        let live = world.apply(&control_plane(&everything())).await;
+    run(async |env| {
+        let live = env.apply(&control_plane(&everything())).await;
         let typed: NestedControlPlane = serde_json::from_value(live.clone()).unwrap();
         let again = serde_json::to_value(&typed).unwrap();
         let spec = |object: &Value| std::collections::BTreeMap::from([("spec".to_owned(), object["spec"].clone())]);

@@ -24,7 +24,7 @@ fn container(fields: Value) -> Value {
 
 #[test]
 fn a_host_path_is_refused_in_every_component_and_told_what_there_is_instead() {
-    run(async |world| {
+    run(async |env| {
         let words: &[&str] = &[
             "hostPath reaches the management cluster's node",
             "use configMap, secret, emptyDir, persistentVolumeClaim or projected",
@@ -32,17 +32,17 @@ fn a_host_path_is_refused_in_every_component_and_told_what_there_is_instead() {
         for component in COMPONENTS {
             let alone = volume(component, json!({"hostPath": {"path": "/etc", "type": "Directory"}}));
             let beside = volume(component, json!({"hostPath": {"path": "/"}, "emptyDir": {}}));
-            refused(world, &[(alone, words), (beside, words)]).await;
+            refused(env, &[(alone, words), (beside, words)]).await;
         }
     });
 }
 
 #[test]
 fn a_volume_with_two_sources_or_none_is_told_to_have_exactly_one() {
-    run(async |world| {
+    run(async |env| {
         let words: &[&str] = &["an extra volume has exactly one source: configMap, secret"];
         refused(
-            world,
+            env,
             &[
                 (volume("apiServer", json!({})), words),
                 (
@@ -63,7 +63,7 @@ fn a_volume_with_two_sources_or_none_is_told_to_have_exactly_one() {
         )
         .await;
         taken(
-            world,
+            env,
             &[
                 volume("apiServer", json!({"configMap": {"name": "a"}})),
                 volume("apiServer", json!({"secret": {"secretName": "a"}})),
@@ -85,21 +85,21 @@ fn a_volume_with_two_sources_or_none_is_told_to_have_exactly_one() {
 
 #[test]
 fn a_mount_path_that_is_not_absolute_is_told_how_to_write_it() {
-    run(async |world| {
+    run(async |env| {
         let words: &[&str] = &["mountPath must be an absolute path, such as /etc/kubernetes/audit"];
         let at = |path: &str| volume("apiServer", json!({"emptyDir": {}, "mountPath": path}));
-        refused(world, &[(at("etc"), words), (at("/a:/b"), words)]).await;
+        refused(env, &[(at("etc"), words), (at("/a:/b"), words)]).await;
     });
 }
 
 #[test]
 fn a_flag_with_dashes_or_its_value_in_its_name_is_told_how_to_write_it() {
-    run(async |world| {
+    run(async |env| {
         let words: &[&str] = &["without dashes and without its value", "name: audit-log-maxage"];
         let flag = |component: &str, name: &str| json!({component: {"extraArgs": [{"name": name, "value": "1"}]}});
         for component in COMPONENTS {
             refused(
-                world,
+                env,
                 &[
                     (flag(component, "--v"), words),
                     (flag(component, "-v"), words),
@@ -109,9 +109,9 @@ fn a_flag_with_dashes_or_its_value_in_its_name_is_told_how_to_write_it() {
             .await;
         }
         let etcd = |name: &str| json!({"datastore": {"etcd": {"extraArgs": [{"name": name, "value": "1"}]}}});
-        refused(world, &[(etcd("--quota-backend-bytes"), words)]).await;
+        refused(env, &[(etcd("--quota-backend-bytes"), words)]).await;
         taken(
-            world,
+            env,
             &[flag("apiServer", "audit-log-maxage"), etcd("quota-backend-bytes")],
         )
         .await;
@@ -120,7 +120,7 @@ fn a_flag_with_dashes_or_its_value_in_its_name_is_told_how_to_write_it() {
 
 #[test]
 fn an_extra_container_that_reaches_the_node_is_told_what_to_remove() {
-    run(async |world| {
+    run(async |env| {
         let context = |fields: Value| container(json!({"securityContext": fields}));
         let cases: [(Value, &[&str]); 9] = [
             (
@@ -160,24 +160,24 @@ fn an_extra_container_that_reaches_the_node_is_told_what_to_remove() {
                 &["remove volumeDevices"],
             ),
         ];
-        refused(world, &cases).await;
+        refused(env, &cases).await;
         let named = cases.map(|(spec, _)| {
             (
                 spec,
                 &["podTemplate.containers must satisfy Pod Security restricted"][..],
             )
         });
-        refused(world, &named).await;
+        refused(env, &named).await;
     });
 }
 
 #[test]
 fn what_else_pod_security_restricted_refuses_of_a_container_is_refused_here_too() {
-    run(async |world| {
+    run(async |env| {
         let context = |fields: Value| container(json!({"securityContext": fields}));
         let words: &[&str] = &["podTemplate.containers"];
         refused(
-            world,
+            env,
             &[
                 (context(json!({"seLinuxOptions": {"user": "system_u"}})), words),
                 (context(json!({"seLinuxOptions": {"type": "spc_t"}})), words),
@@ -199,18 +199,18 @@ fn what_else_pod_security_restricted_refuses_of_a_container_is_refused_here_too(
 
 #[test]
 fn an_extra_container_with_the_name_of_our_own_is_told_to_choose_another() {
-    run(async |world| {
+    run(async |env| {
         let words: &[&str] = &["choose another name: this one is the control plane's own"];
         let names = ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"];
-        refused(world, &names.map(|name| (container(json!({"name": name})), words))).await;
+        refused(env, &names.map(|name| (container(json!({"name": name})), words))).await;
     });
 }
 
 #[test]
 fn an_extra_container_as_pod_security_restricted_wants_it_is_taken() {
-    run(async |world| {
+    run(async |env| {
         taken(
-            world,
+            env,
             &[
                 container(json!({})),
                 container(json!({"ports": [{"containerPort": 8080, "hostPort": 0}]})),

@@ -3,12 +3,12 @@
 
 use super::control_plane;
 use capn_api::NestedControlPlane;
-use capn_integration::{World, run};
+use capn_integration::{TestEnv, run};
 use kube::api::PatchParams;
 use serde_json::{Value, json};
 
 /// Checks that each value is refused or can be decoded, and that the first of each field is taken.
-async fn decoded(world: &World, fields: &[(&str, &[Value])]) {
+async fn decoded(env: &TestEnv, fields: &[(&str, &[Value])]) {
     let params = PatchParams::apply("a-user").force().validation_strict().dry_run();
     let mut wrong = Vec::new();
     for (path, values) in fields {
@@ -20,7 +20,7 @@ async fn decoded(world: &World, fields: &[(&str, &[Value])]) {
                     None => json!({field: spec}),
                 };
             }
-            match world.try_apply(&control_plane(&spec), &params).await {
+            match env.try_apply(&control_plane(&spec), &params).await {
                 Ok(live) => {
                     if let Err(error) = serde_json::from_value::<NestedControlPlane>(live) {
                         wrong.push(format!("{path}: {value} is taken and cannot be decoded: {error}"));
@@ -36,7 +36,7 @@ async fn decoded(world: &World, fields: &[(&str, &[Value])]) {
 
 #[test]
 fn a_time_that_is_taken_can_be_decoded() {
-    run(async |world| {
+    run(async |env| {
         let times = [
             "2026-11-26T08:00:00Z",
             "9999-12-31T23:59:59Z",
@@ -55,13 +55,13 @@ fn a_time_that_is_taken_can_be_decoded() {
             "+12026-11-26T08:00:00Z",
             "",
         ];
-        decoded(world, &[("rollout.after", &times.map(Value::from))]).await;
+        decoded(env, &[("rollout.after", &times.map(Value::from))]).await;
     });
 }
 
 #[test]
 fn a_duration_that_is_taken_can_be_decoded() {
-    run(async |world| {
+    run(async |env| {
         let durations = [
             "100h",
             "1h30m10s",
@@ -76,7 +76,7 @@ fn a_duration_that_is_taken_can_be_decoded() {
         ]
         .map(Value::from);
         decoded(
-            world,
+            env,
             &[
                 ("certificates.validity", &durations),
                 ("certificates.renewBefore", &durations),
@@ -88,7 +88,7 @@ fn a_duration_that_is_taken_can_be_decoded() {
 
 #[test]
 fn a_number_that_is_taken_can_be_decoded() {
-    run(async |world| {
+    run(async |env| {
         let numbers = |first: i64| {
             [
                 json!(first),
@@ -110,7 +110,7 @@ fn a_number_that_is_taken_can_be_decoded() {
             |value: &Value| json!({"maxSkew": value, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"});
         let container = |value: &Value| json!({"name": "a", "image": "a", "ports": [{"containerPort": value}]});
         decoded(
-            world,
+            env,
             &[
                 ("replicas", &one),
                 ("datastore.etcd.replicas", &one),
@@ -126,7 +126,7 @@ fn a_number_that_is_taken_can_be_decoded() {
 
 #[test]
 fn a_quantity_that_is_taken_can_be_decoded() {
-    run(async |world| {
+    run(async |env| {
         let quantities = [
             "5Gi".into(),
             json!(5),
@@ -137,7 +137,7 @@ fn a_quantity_that_is_taken_can_be_decoded() {
             "".into(),
         ];
         decoded(
-            world,
+            env,
             &[
                 ("datastore.etcd.storage.size", &quantities),
                 ("apiServer.resources.requests.cpu", &quantities),
@@ -150,10 +150,10 @@ fn a_quantity_that_is_taken_can_be_decoded() {
 
 #[test]
 fn nothing_where_something_is_expected_can_be_decoded() {
-    run(async |world| {
+    run(async |env| {
         let null = |first: Value| [first, Value::Null];
         decoded(
-            world,
+            env,
             &[
                 ("endpoint.annotations", &null(json!({"a": "b"}))),
                 ("endpoint", &null(json!({"type": "ClusterIP"}))),

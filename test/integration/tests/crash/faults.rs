@@ -4,7 +4,7 @@
 use super::{AUTHORITIES, abandoned, at_rest, undisturbed, undisturbed_inside};
 use capn_api::NestedControlPlane;
 use capn_integration::{
-    Fault, FaultyProxy, Kubelet, Manager, Mishap, Options, TenantApiServer, World, difference, each_write, run,
+    Fault, FaultyProxy, Kubelet, Manager, Mishap, Options, TenantApiServer, TestEnv, difference, each_write, run,
     snapshot,
 };
 
@@ -23,36 +23,36 @@ fn fault(number: u32, shift: usize) -> Fault {
 }
 
 /// A manager whose write number `number` meets the fault.
-async fn unlucky(world: &World, number: u32, fault: Fault) -> (FaultyProxy, Manager) {
-    let user = "unlucky";
-    let proxy = FaultyProxy::start(world, "nested", user, number, fault).await;
+async fn manager_with_fault(env: &TestEnv, number: u32, fault: Fault) -> (FaultyProxy, Manager) {
+    let user = "manager-with-fault";
+    let proxy = FaultyProxy::start(env, "nested", user, number, fault).await;
     let options = Options {
         port: Some(proxy.port),
         user: Some(user.into()),
         ..Options::default()
     };
-    let manager = Manager::start_with(world, options).await;
+    let manager = Manager::start_with(env, options).await;
     (proxy, manager)
 }
 
 /// Creations in which one write after the other fails.
 fn creations(shift: usize) {
-    run(async |world| {
-        let expected = undisturbed(world).await;
-        each_write(world, async |world, number| {
+    run(async |env| {
+        let expected = undisturbed(env).await;
+        each_write(env, async |env, number| {
             let fault = fault(number, shift);
             let when = format!("when write {number} met {fault:?}");
-            let (proxy, manager) = unlucky(world, number, fault).await;
-            let mark = world.mark();
-            world.tenant().await;
-            let objects = at_rest(world, &[&manager]).await;
+            let (proxy, manager) = manager_with_fault(env, number, fault).await;
+            let mark = env.mark();
+            env.tenant().await;
+            let objects = at_rest(env, &[&manager]).await;
             manager.assert_runs();
             let difference = difference(&expected, &objects);
             assert!(difference.is_empty(), "{when}:\n{difference}");
-            let writes = world.writes(&manager.user, mark);
+            let writes = env.writes(&manager.user, mark);
             let deleted: Vec<_> = writes.iter().filter(|w| w.verb.starts_with("delete")).collect();
             assert!(deleted.is_empty(), "{when} the manager deleted {deleted:?}");
-            let restarted = world.deleted_by_players(mark);
+            let restarted = env.deleted_by_players(mark);
             assert!(
                 restarted.is_empty(),
                 "{when} other pods were asked for, so these went: {restarted:?}"
@@ -81,15 +81,15 @@ fn a_creation_ends_in_the_same_objects_whichever_write_failed_once_in_another_wa
 
 #[test]
 fn a_deletion_leaves_nothing_whichever_write_failed_once() {
-    run(async |world| {
-        each_write(world, async |world, number| {
-            let _kubelet = abandoned(world).await;
-            world.delete::<NestedControlPlane>("tenant").await;
+    run(async |env| {
+        each_write(env, async |env, number| {
+            let _kubelet = abandoned(env).await;
+            env.delete::<NestedControlPlane>("tenant").await;
             let fault = fault(number, 0);
-            let (proxy, manager) = unlucky(world, number, fault).await;
-            world.wait_gone::<NestedControlPlane>("tenant").await;
+            let (proxy, manager) = manager_with_fault(env, number, fault).await;
+            env.wait_gone::<NestedControlPlane>("tenant").await;
             manager.assert_runs();
-            let left = snapshot(world).await;
+            let left = snapshot(env).await;
             assert!(
                 left.is_empty(),
                 "when write {number} of a deletion met {fault:?} these are left: {:?}",
@@ -103,24 +103,24 @@ fn a_deletion_leaves_nothing_whichever_write_failed_once() {
 
 #[test]
 fn a_creation_ends_in_the_same_objects_whichever_write_inside_the_tenant_failed_once() {
-    run(async |world| {
-        let (expected, inside) = undisturbed_inside(world).await;
-        each_write(world, async |world, number| {
+    run(async |env| {
+        let (expected, inside) = undisturbed_inside(env).await;
+        each_write(env, async |env, number| {
             let code = [500, 503, 429, 409][number as usize % 4];
-            let manager = Manager::start(world).await;
-            let mark = world.mark();
-            world.tenant().await;
-            let _kubelet = Kubelet::start(world);
-            let tenant = TenantApiServer::start_with(world, Some((number, Mishap::Refused(code)))).await;
-            world.wait_up().await;
-            let objects = capn_integration::at_rest(world, &[&manager]).await;
+            let manager = Manager::start(env).await;
+            let mark = env.mark();
+            env.tenant().await;
+            let _kubelet = Kubelet::start(env);
+            let tenant = TenantApiServer::start_with(env, Some((number, Mishap::Refused(code)))).await;
+            env.wait_up().await;
+            let objects = capn_integration::at_rest(env, &[&manager]).await;
             let difference = difference(&expected, &objects);
             assert!(
                 difference.is_empty(),
                 "when write {number} inside the tenant met {code}:\n{difference}"
             );
             assert_eq!(tenant.objects().into_keys().collect::<Vec<_>>(), inside);
-            assert_eq!(world.deleted_by_players(mark), Vec::<String>::new());
+            assert_eq!(env.deleted_by_players(mark), Vec::<String>::new());
             tenant.has_struck()
         })
         .await;

@@ -17,39 +17,38 @@ fn holder(lease: &Lease) -> Option<String> {
 
 #[test]
 fn a_leader_that_is_killed_amid_a_creation_is_followed_by_another_that_ends_it() {
-    run(async |world| {
-        let expected = undisturbed(&world.beside().await).await;
-        let mark = world.mark();
-        let proxy = FaultyProxy::start(world, "nested", "leader", 8, Fault::Cut).await;
+    run(async |env| {
+        let expected = undisturbed(&env.sibling().await).await;
+        let mark = env.mark();
+        let proxy = FaultyProxy::start(env, "nested", "leader", 8, Fault::Cut).await;
         let options = Options {
             port: Some(proxy.port),
             user: Some("leader".into()),
-            ..Options::default().candidate(world)
+            ..Options::default().candidate(env)
         };
-        let first = Manager::start_with(world, options).await;
-        let held = world
+        let first = Manager::start_with(env, options).await;
+        let held = env
             .wait_for::<Lease>(LEASE, "held", |lease| holder(lease).is_some())
             .await;
-        let second = Manager::start_with(world, Options::default().candidate(world)).await;
-        world.tenant().await;
-        world.wait("the cut", async || proxy.has_struck().then_some(())).await;
+        let second = Manager::start_with(env, Options::default().candidate(env)).await;
+        env.tenant().await;
+        env.wait("the cut", async || proxy.has_struck().then_some(())).await;
         first.kill();
         assert_eq!(
-            world.get::<Lease>(LEASE).await.as_ref().and_then(holder),
+            env.get::<Lease>(LEASE).await.as_ref().and_then(holder),
             holder(&held),
             "the lease was given up"
         );
-        assert_eq!(world.writes(&second.user, mark), [], "two work at once");
-        let before = authorities(world).await;
+        assert_eq!(env.writes(&second.user, mark), [], "two work at once");
+        let before = authorities(env).await;
         assert!(!before.is_empty(), "the creation had not begun");
-        world
-            .wait_for::<Lease>(LEASE, "held by the other", |lease| {
-                holder(lease).is_some() && holder(lease) != holder(&held)
-            })
-            .await;
-        let objects = at_rest(world, &[&second]).await;
+        env.wait_for::<Lease>(LEASE, "held by the other", |lease| {
+            holder(lease).is_some() && holder(lease) != holder(&held)
+        })
+        .await;
+        let objects = at_rest(env, &[&second]).await;
         let difference = difference(&expected, &objects);
         assert!(difference.is_empty(), "{difference}");
-        unchanged(&before, &authorities(world).await, "under the second leader");
+        unchanged(&before, &authorities(env).await, "under the second leader");
     });
 }

@@ -7,7 +7,7 @@ mod cut;
 mod faults;
 mod leader;
 
-use capn_integration::{Kubelet, Manager, TenantApiServer, World};
+use capn_integration::{Kubelet, Manager, TenantApiServer, TestEnv};
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -24,10 +24,10 @@ const AUTHORITIES: [&str; 5] = [
 type Objects = BTreeMap<String, Value>;
 type Authorities = BTreeMap<String, Value>;
 
-async fn authorities(world: &World) -> Authorities {
+async fn authorities(env: &TestEnv) -> Authorities {
     let mut found = Authorities::new();
     for name in AUTHORITIES {
-        if let Some(secret) = world.get::<Secret>(name).await {
+        if let Some(secret) = env.get::<Secret>(name).await {
             found.insert(name.to_owned(), json!(secret.data));
         }
     }
@@ -41,40 +41,40 @@ fn unchanged(before: &Authorities, after: &Authorities, when: &str) {
 }
 
 /// Waits until the control plane is up and the managers have come to rest, and returns all objects.
-async fn at_rest(world: &World, managers: &[&Manager]) -> Objects {
-    at_rest_inside(world, managers).await.0
+async fn at_rest(env: &TestEnv, managers: &[&Manager]) -> Objects {
+    at_rest_inside(env, managers).await.0
 }
 
 /// The same, and the paths of what is then inside the tenant.
-async fn at_rest_inside(world: &World, managers: &[&Manager]) -> (Objects, Vec<String>) {
-    let tenant = TenantApiServer::start(world).await;
-    let _kubelet = Kubelet::start(world);
-    world.wait_up().await;
-    let objects = capn_integration::at_rest(world, managers).await;
+async fn at_rest_inside(env: &TestEnv, managers: &[&Manager]) -> (Objects, Vec<String>) {
+    let tenant = TenantApiServer::start(env).await;
+    let _kubelet = Kubelet::start(env);
+    env.wait_up().await;
+    let objects = capn_integration::at_rest(env, managers).await;
     (objects, tenant.objects().into_keys().collect())
 }
 
 /// The objects of a control plane that nothing has disturbed.
-async fn undisturbed(world: &World) -> Objects {
-    undisturbed_inside(world).await.0
+async fn undisturbed(env: &TestEnv) -> Objects {
+    undisturbed_inside(env).await.0
 }
 
 /// The same, and the paths of what is then inside the tenant.
-async fn undisturbed_inside(world: &World) -> (Objects, Vec<String>) {
-    let maker = Manager::start(world).await;
-    world.tenant().await;
-    let found = at_rest_inside(world, &[&maker]).await;
+async fn undisturbed_inside(env: &TestEnv) -> (Objects, Vec<String>) {
+    let maker = Manager::start(env).await;
+    env.tenant().await;
+    let found = at_rest_inside(env, &[&maker]).await;
     assert!(!found.0.is_empty());
     found
 }
 
 /// Makes a control plane, and ends its manager and its API server. Its pods go on being played.
-async fn abandoned(world: &World) -> Kubelet {
-    let maker = Manager::start(world).await;
-    world.tenant().await;
-    let kubelet = Kubelet::start(world);
-    let _tenant = TenantApiServer::start(world).await;
-    world.wait_up().await;
+async fn abandoned(env: &TestEnv) -> Kubelet {
+    let maker = Manager::start(env).await;
+    env.tenant().await;
+    let kubelet = Kubelet::start(env);
+    let _tenant = TenantApiServer::start(env).await;
+    env.wait_up().await;
     maker.kill();
     kubelet
 }

@@ -3,7 +3,7 @@
 
 use super::{cluster_condition, cluster_provisioned, cluster_with_endpoint, infrastructure, manager, wait_cluster};
 use capn_api::{KubevirtCluster, cluster_api::Cluster, kubevirt_cluster::FINALIZER};
-use capn_integration::{World, run};
+use capn_integration::{TestEnv, run};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
@@ -11,16 +11,16 @@ use serde_json::{Value, json};
 /// is not responsible for the endpoint waits for the Cluster's.
 #[test]
 fn infrastructure_beside_a_nested_control_plane_is_provisioned_once_the_cluster_has_its_endpoint() {
-    run(async |world| {
-        let _manager = manager(world).await;
-        world.cluster(json!({})).await;
-        infrastructure(world, json!({}), json!({})).await;
-        let waiting = wait_cluster(world, "WaitingForControlPlaneEndpoint").await;
+    run(async |env| {
+        let _manager = manager(env).await;
+        env.cluster(json!({})).await;
+        infrastructure(env, json!({}), json!({})).await;
+        let waiting = wait_cluster(env, "WaitingForControlPlaneEndpoint").await;
         assert_eq!(cluster_provisioned(&waiting), None);
         let endpoint = json!({"spec": {"controlPlaneEndpoint": {"host": "192.0.2.1", "port": 6443}}});
-        world.merge::<Cluster>("tenant", &endpoint).await;
-        let object = wait_cluster(world, "Provisioned").await;
-        let status = world.raw::<KubevirtCluster>("tenant").await["status"].take();
+        env.merge::<Cluster>("tenant", &endpoint).await;
+        let object = wait_cluster(env, "Provisioned").await;
+        let status = env.raw::<KubevirtCluster>("tenant").await["status"].take();
         assert_eq!(status["initialization"], json!({"provisioned": true}));
         assert!(object.status.unwrap().ready, "older readers look at this");
         assert_eq!(
@@ -33,15 +33,14 @@ fn infrastructure_beside_a_nested_control_plane_is_provisioned_once_the_cluster_
 /// `status.initialization` orchestrates the first provisioning alone: it is never taken back.
 #[test]
 fn once_provisioned_infrastructure_never_says_that_it_is_not() {
-    run(async |world| {
-        let manager = manager(world).await;
-        cluster_with_endpoint(world).await;
-        infrastructure(world, json!({}), json!({})).await;
-        wait_cluster(world, "Provisioned").await;
-        world
-            .merge::<Cluster>("tenant", &json!({"spec": {"controlPlaneEndpoint": null}}))
+    run(async |env| {
+        let manager = manager(env).await;
+        cluster_with_endpoint(env).await;
+        infrastructure(env, json!({}), json!({})).await;
+        wait_cluster(env, "Provisioned").await;
+        env.merge::<Cluster>("tenant", &json!({"spec": {"controlPlaneEndpoint": null}}))
             .await;
-        let object = wait_cluster(world, "WaitingForControlPlaneEndpoint").await;
+        let object = wait_cluster(env, "WaitingForControlPlaneEndpoint").await;
         assert_eq!(cluster_provisioned(&object), Some(true));
         assert!(object.status.unwrap().ready);
         manager.assert_runs();
@@ -51,11 +50,11 @@ fn once_provisioned_infrastructure_never_says_that_it_is_not() {
 /// SHOULD: `status.conditions`; Ready is mirrored in the Cluster.
 #[test]
 fn every_condition_of_infrastructure_has_a_reason_and_the_generation_that_it_speaks_of() {
-    run(async |world| {
-        let _manager = manager(world).await;
-        cluster_with_endpoint(world).await;
-        infrastructure(world, json!({}), json!({})).await;
-        let object = wait_cluster(world, "Provisioned").await;
+    run(async |env| {
+        let _manager = manager(env).await;
+        cluster_with_endpoint(env).await;
+        infrastructure(env, json!({}), json!({})).await;
+        let object = wait_cluster(env, "Provisioned").await;
         let generation = object.metadata.generation;
         let conditions = object.status.unwrap().conditions;
         let types: Vec<_> = conditions.iter().map(|condition| condition.type_.as_str()).collect();
@@ -70,61 +69,59 @@ fn every_condition_of_infrastructure_has_a_reason_and_the_generation_that_it_spe
 /// "If the resource does not have a Cluster owner, exit the reconciliation."
 #[test]
 fn infrastructure_that_no_cluster_owns_waits_and_says_what_must_name_it() {
-    run(async |world| {
-        let _manager = manager(world).await;
+    run(async |env| {
+        let _manager = manager(env).await;
         let ownerless = json!({
             "apiVersion": "infrastructure.cluster.x-k8s.io/v1alpha1", "kind": "KubevirtCluster",
             "metadata": {"name": "tenant"}, "spec": {},
         });
-        world.apply(&ownerless).await;
-        let waiting = wait_cluster(world, "WaitingForCluster").await;
+        env.apply(&ownerless).await;
+        let waiting = wait_cluster(env, "WaitingForCluster").await;
         let message = cluster_condition(&waiting).unwrap().message;
         assert!(
             message.contains("spec.infrastructureRef of the Cluster must name it"),
             "{message}"
         );
-        cluster_with_endpoint(world).await;
-        infrastructure(world, json!({}), json!({})).await;
-        wait_cluster(world, "Provisioned").await;
+        cluster_with_endpoint(env).await;
+        infrastructure(env, json!({}), json!({})).await;
+        wait_cluster(env, "Provisioned").await;
     });
 }
 
 /// Checks that something is not supported, in the condition and in an event, until it is changed.
-async fn not_supported(world: &World, words: &[&str]) {
-    let object = wait_cluster(world, "NotSupported").await;
+async fn not_supported(env: &TestEnv, words: &[&str]) {
+    let object = wait_cluster(env, "NotSupported").await;
     let message = cluster_condition(&object).unwrap().message;
     for word in words {
         assert!(message.contains(word), "{word:?} is not in {message}");
     }
-    world
-        .wait_warning::<KubevirtCluster>("tenant", "NotSupported", words)
+    env.wait_warning::<KubevirtCluster>("tenant", "NotSupported", words)
         .await;
 }
 
 #[test]
 fn control_planes_in_vms_are_said_to_be_not_supported() {
-    run(async |world| {
-        let _manager = manager(world).await;
+    run(async |env| {
+        let _manager = manager(env).await;
         let kubeadm =
             json!({"apiGroup": "controlplane.cluster.x-k8s.io", "kind": "KubeadmControlPlane", "name": "tenant"});
-        world.cluster(json!({"controlPlaneRef": kubeadm})).await;
-        infrastructure(world, json!({}), json!({})).await;
-        not_supported(world, &["use a NestedControlPlane"]).await;
+        env.cluster(json!({"controlPlaneRef": kubeadm})).await;
+        infrastructure(env, json!({}), json!({})).await;
+        not_supported(env, &["use a NestedControlPlane"]).await;
     });
 }
 
 #[test]
 fn vms_in_another_cluster_are_said_to_be_not_supported_and_their_secret_can_be_removed() {
-    run(async |world| {
-        let _manager = manager(world).await;
-        cluster_with_endpoint(world).await;
+    run(async |env| {
+        let _manager = manager(env).await;
+        cluster_with_endpoint(env).await;
         let secret = json!({"infraClusterSecretRef": {"name": "elsewhere", "namespace": "default"}});
-        infrastructure(world, json!({}), secret).await;
-        not_supported(world, &["spec.infraClusterSecretRef", "Remove the field"]).await;
-        world
-            .merge::<KubevirtCluster>("tenant", &json!({"spec": {"infraClusterSecretRef": null}}))
+        infrastructure(env, json!({}), secret).await;
+        not_supported(env, &["spec.infraClusterSecretRef", "Remove the field"]).await;
+        env.merge::<KubevirtCluster>("tenant", &json!({"spec": {"infraClusterSecretRef": null}}))
             .await;
-        wait_cluster(world, "Provisioned").await;
+        wait_cluster(env, "Provisioned").await;
     });
 }
 
@@ -132,56 +129,53 @@ fn vms_in_another_cluster_are_said_to_be_not_supported_and_their_secret_can_be_r
 /// follow the older contract do not know.
 #[test]
 fn infrastructure_that_others_manage_is_left_alone_but_for_the_newer_field() {
-    run(async |world| {
-        let manager = manager(world).await;
-        cluster_with_endpoint(world).await;
-        let mark = world.mark();
+    run(async |env| {
+        let manager = manager(env).await;
+        cluster_with_endpoint(env).await;
+        let mark = env.mark();
         let theirs = json!({"annotations": {"cluster.x-k8s.io/managed-by": "others"}});
-        infrastructure(world, theirs, json!({})).await;
-        manager.look_again(world).await;
-        assert_eq!(world.writes(&manager.user, mark), [], "others have not provisioned it");
-        world
-            .merge_status::<KubevirtCluster>("tenant", &json!({"ready": true}))
+        infrastructure(env, theirs, json!({})).await;
+        manager.look_again(env).await;
+        assert_eq!(env.writes(&manager.user, mark), [], "others have not provisioned it");
+        env.merge_status::<KubevirtCluster>("tenant", &json!({"ready": true}))
             .await;
         let mirrored = |object: &KubevirtCluster| cluster_provisioned(object) == Some(true);
-        let object = world.wait_for("tenant", "to mirror ready", mirrored).await;
+        let object = env.wait_for("tenant", "to mirror ready", mirrored).await;
         assert_eq!(object.status.unwrap().conditions, []);
     });
 }
 
 /// Deletes infrastructure that the Go provider took hold of.
-async fn deleted(world: &World, finalizers: Value) {
-    cluster_with_endpoint(world).await;
-    infrastructure(world, json!({"finalizers": finalizers}), json!({})).await;
-    wait_cluster(world, "Provisioned").await;
-    world.delete::<KubevirtCluster>("tenant").await;
+async fn deleted(env: &TestEnv, finalizers: Value) {
+    cluster_with_endpoint(env).await;
+    infrastructure(env, json!({"finalizers": finalizers}), json!({})).await;
+    wait_cluster(env, "Provisioned").await;
+    env.delete::<KubevirtCluster>("tenant").await;
 }
 
 #[test]
 fn infrastructure_that_is_deleted_loses_the_finalizer_that_the_go_provider_set() {
-    run(async |world| {
-        let _manager = manager(world).await;
-        deleted(world, json!([FINALIZER, "example.com/theirs"])).await;
+    run(async |env| {
+        let _manager = manager(env).await;
+        deleted(env, json!([FINALIZER, "example.com/theirs"])).await;
         let ours_gone = |object: &KubevirtCluster| object.finalizers() == ["example.com/theirs"];
-        world
-            .wait_for("tenant", "to keep the finalizer of others alone", ours_gone)
+        env.wait_for("tenant", "to keep the finalizer of others alone", ours_gone)
             .await;
-        world
-            .merge::<KubevirtCluster>("tenant", &json!({"metadata": {"finalizers": null}}))
+        env.merge::<KubevirtCluster>("tenant", &json!({"metadata": {"finalizers": null}}))
             .await;
-        world.wait_gone::<KubevirtCluster>("tenant").await;
+        env.wait_gone::<KubevirtCluster>("tenant").await;
     });
 }
 
 #[test]
 fn infrastructure_goes_when_its_cluster_is_gone_already() {
-    run(async |world| {
-        cluster_with_endpoint(world).await;
-        infrastructure(world, json!({"finalizers": [FINALIZER]}), json!({})).await;
-        world.delete::<Cluster>("tenant").await;
-        world.wait_gone::<Cluster>("tenant").await;
-        world.delete::<KubevirtCluster>("tenant").await;
-        let _manager = manager(world).await;
-        world.wait_gone::<KubevirtCluster>("tenant").await;
+    run(async |env| {
+        cluster_with_endpoint(env).await;
+        infrastructure(env, json!({"finalizers": [FINALIZER]}), json!({})).await;
+        env.delete::<Cluster>("tenant").await;
+        env.wait_gone::<Cluster>("tenant").await;
+        env.delete::<KubevirtCluster>("tenant").await;
+        let _manager = manager(env).await;
+        env.wait_gone::<KubevirtCluster>("tenant").await;
     });
 }

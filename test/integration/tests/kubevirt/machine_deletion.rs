@@ -8,88 +8,87 @@ use capn_api::{
     cluster_api::{Cluster, Machine},
     kubevirt_machine::FINALIZER,
 };
-use capn_integration::{World, run};
+use capn_integration::{TestEnv, run};
 use kube::ResourceExt;
 use serde_json::json;
 
-async fn vm_gone(world: &World) {
-    let vms = world.kubevirt("VirtualMachine");
-    world
-        .wait("the VirtualMachine to go", async || {
-            vms.get_opt(NAME).await.unwrap().is_none().then_some(())
-        })
-        .await;
+async fn vm_gone(env: &TestEnv) {
+    let vms = env.kubevirt("VirtualMachine");
+    env.wait("the VirtualMachine to go", async || {
+        vms.get_opt(NAME).await.unwrap().is_none().then_some(())
+    })
+    .await;
 }
 
-async fn end_instance(world: &World) {
-    let instances = world.kubevirt("VirtualMachineInstance");
+async fn end_instance(env: &TestEnv) {
+    let instances = env.kubevirt("VirtualMachineInstance");
     instances.delete(NAME, &Default::default()).await.unwrap();
 }
 
 /// Ready speaks of the whole life of a machine, its deletion too.
 #[test]
 fn a_machine_that_is_deleted_says_what_it_waits_for_and_stays_until_its_instance_has_ended() {
-    run(async |world| {
-        let manager = manager(world).await;
-        machine(world, unchecked(template())).await;
-        run_instance(world).await;
-        wait_ready(world, "Ready").await;
-        world.delete::<KubevirtMachine>(NAME).await;
-        vm_gone(world).await;
+    run(async |env| {
+        let manager = manager(env).await;
+        machine(env, unchecked(template())).await;
+        run_instance(env).await;
+        wait_ready(env, "Ready").await;
+        env.delete::<KubevirtMachine>(NAME).await;
+        vm_gone(env).await;
         let shuts_down = |object: &KubevirtMachine| {
             condition(object).is_some_and(|ready| ready.message.contains("VirtualMachineInstance"))
         };
-        let deleting = world.wait_for(NAME, "to wait for the instance", shuts_down).await;
+        let deleting = env.wait_for(NAME, "to wait for the instance", shuts_down).await;
         assert_eq!(condition(&deleting).unwrap().reason, "Deleting");
-        manager.look_again(world).await;
-        assert!(world.get::<KubevirtMachine>(NAME).await.is_some());
-        end_instance(world).await;
-        world.wait_gone::<KubevirtMachine>(NAME).await;
-        assert!(user_data(world).await.is_none());
+        manager.look_again(env).await;
+        assert!(env.get::<KubevirtMachine>(NAME).await.is_some());
+        end_instance(env).await;
+        env.wait_gone::<KubevirtMachine>(NAME).await;
+        assert!(user_data(env).await.is_none());
     });
 }
 
 #[test]
 fn a_machine_goes_when_its_cluster_and_machine_are_gone_already() {
-    run(async |world| {
-        let _manager = manager(world).await;
-        machine(world, unchecked(template())).await;
-        run_instance(world).await;
-        wait_ready(world, "Ready").await;
-        world.delete::<Cluster>("tenant").await;
-        world.delete::<Machine>(NAME).await;
-        world.delete::<KubevirtMachine>(NAME).await;
-        vm_gone(world).await;
+    run(async |env| {
+        let _manager = manager(env).await;
+        machine(env, unchecked(template())).await;
+        run_instance(env).await;
+        wait_ready(env, "Ready").await;
+        env.delete::<Cluster>("tenant").await;
+        env.delete::<Machine>(NAME).await;
+        env.delete::<KubevirtMachine>(NAME).await;
+        vm_gone(env).await;
         assert!(
-            world.get::<KubevirtMachine>(NAME).await.is_some(),
+            env.get::<KubevirtMachine>(NAME).await.is_some(),
             "the instance still runs"
         );
-        end_instance(world).await;
-        world.wait_gone::<KubevirtMachine>(NAME).await;
-        assert!(user_data(world).await.is_none());
+        end_instance(env).await;
+        env.wait_gone::<KubevirtMachine>(NAME).await;
+        assert!(user_data(env).await.is_none());
     });
 }
 
 #[test]
 fn a_machine_whose_vm_was_never_made_can_be_deleted() {
-    run(async |world| {
-        let _manager = manager(world).await;
-        machine(world, unchecked(json!({"runStrategy": 5}))).await;
-        wait_ready(world, "VMCreateFailed").await;
-        world.delete::<KubevirtMachine>(NAME).await;
-        world.wait_gone::<KubevirtMachine>(NAME).await;
-        assert!(user_data(world).await.is_none());
+    run(async |env| {
+        let _manager = manager(env).await;
+        machine(env, unchecked(json!({"runStrategy": 5}))).await;
+        wait_ready(env, "VMCreateFailed").await;
+        env.delete::<KubevirtMachine>(NAME).await;
+        env.wait_gone::<KubevirtMachine>(NAME).await;
+        assert!(user_data(env).await.is_none());
     });
 }
 
 #[test]
 fn a_machine_takes_hold_of_its_object_before_it_makes_anything() {
-    run(async |world| {
-        let manager = manager(world).await;
-        let mark = world.mark();
-        machine(world, unchecked(template())).await;
-        virtual_machine(world).await;
-        let writes = world.writes(&manager.user, mark);
+    run(async |env| {
+        let manager = manager(env).await;
+        let mark = env.mark();
+        machine(env, unchecked(template())).await;
+        virtual_machine(env).await;
+        let writes = env.writes(&manager.user, mark);
         let first = writes
             .iter()
             .find(|write| !write.resource.ends_with("/status"))
@@ -99,7 +98,7 @@ fn a_machine_takes_hold_of_its_object_before_it_makes_anything() {
             ("kubevirtmachines", "patch"),
             "{writes:?}"
         );
-        let object = world.get::<KubevirtMachine>(NAME).await.unwrap();
+        let object = env.get::<KubevirtMachine>(NAME).await.unwrap();
         assert!(object.finalizers().iter().any(|finalizer| finalizer == FINALIZER));
     });
 }

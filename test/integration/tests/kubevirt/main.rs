@@ -20,7 +20,7 @@ use capn_api::{
     cluster_api::{Cluster, Machine},
     condition::find,
 };
-use capn_integration::{KubeVirt, Manager, Options, TenantApiServer, World};
+use capn_integration::{KubeVirt, Manager, Options, TenantApiServer, TestEnv};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{ResourceExt, api::DynamicObject};
 use serde_json::{Value, json};
@@ -35,8 +35,8 @@ fn options() -> Options {
     }
 }
 
-async fn manager(world: &World) -> Manager {
-    Manager::start_with(world, options()).await
+async fn manager(env: &TestEnv) -> Manager {
+    Manager::start_with(env, options()).await
 }
 
 fn owner(kind: &str, name: &str, uid: Option<String>) -> Value {
@@ -44,8 +44,8 @@ fn owner(kind: &str, name: &str, uid: Option<String>) -> Value {
 }
 
 /// A Cluster that has its endpoint: that of the kubeconfig Secret, if there is one.
-async fn cluster_with_endpoint(world: &World) {
-    let secret: Option<Secret> = world.get("tenant-kubeconfig").await;
+async fn cluster_with_endpoint(env: &TestEnv) {
+    let secret: Option<Secret> = env.get("tenant-kubeconfig").await;
     let port = secret.and_then(|secret| {
         let kubeconfig: Value = serde_json::from_slice(&secret.data?["value"].0).ok()?;
         let server = kubeconfig["clusters"][0]["cluster"]["server"].as_str()?;
@@ -55,53 +55,52 @@ async fn cluster_with_endpoint(world: &World) {
         Some(port) => json!({"host": "127.0.0.1", "port": port}),
         None => json!({"host": "192.0.2.1", "port": 6443}),
     };
-    world.cluster(json!({"controlPlaneEndpoint": endpoint})).await;
+    env.cluster(json!({"controlPlaneEndpoint": endpoint})).await;
 }
 
 /// A KubevirtCluster with these fields, owned by its Cluster as Cluster API's core would have it.
-async fn infrastructure(world: &World, metadata: Value, spec: Value) -> KubevirtCluster {
-    let cluster = world.get::<Cluster>("tenant").await.unwrap();
+async fn infrastructure(env: &TestEnv, metadata: Value, spec: Value) -> KubevirtCluster {
+    let cluster = env.get::<Cluster>("tenant").await.unwrap();
     let mut object = json!({
         "apiVersion": "infrastructure.cluster.x-k8s.io/v1alpha1", "kind": "KubevirtCluster",
         "metadata": metadata, "spec": spec,
     });
     object["metadata"]["name"] = json!("tenant");
     object["metadata"]["ownerReferences"] = owner("Cluster", "tenant", cluster.uid());
-    serde_json::from_value(world.apply(&object).await).unwrap()
+    serde_json::from_value(env.apply(&object).await).unwrap()
 }
 
 /// The Cluster, as its infrastructure and its control plane let it get on.
-async fn cluster_initialized(world: &World) {
+async fn cluster_initialized(env: &TestEnv) {
     let initialized = json!({"initialization": {"infrastructureProvisioned": true, "controlPlaneInitialized": true}});
-    world.merge_status::<Cluster>("tenant", &initialized).await;
+    env.merge_status::<Cluster>("tenant", &initialized).await;
 }
 
 /// What a bootstrap provider writes.
-async fn bootstrap_data(world: &World) {
-    world
-        .apply(&json!({
-            "apiVersion": "v1", "kind": "Secret", "type": "cluster.x-k8s.io/secret",
-            "metadata": {
-                "name": NAME, "labels": {"cluster.x-k8s.io/cluster-name": "tenant"},
-                "ownerReferences": [{
-                    "apiVersion": "bootstrap.cluster.x-k8s.io/v1beta2", "kind": "KubeadmConfig", "name": NAME,
-                    "uid": "0f1e", "controller": true,
-                }],
-            },
-            "data": {"value": ByteString(b"#cloud-config\n".to_vec())},
-        }))
-        .await;
+async fn bootstrap_data(env: &TestEnv) {
+    env.apply(&json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "cluster.x-k8s.io/secret",
+        "metadata": {
+            "name": NAME, "labels": {"cluster.x-k8s.io/cluster-name": "tenant"},
+            "ownerReferences": [{
+                "apiVersion": "bootstrap.cluster.x-k8s.io/v1beta2", "kind": "KubeadmConfig", "name": NAME,
+                "uid": "0f1e", "controller": true,
+            }],
+        },
+        "data": {"value": ByteString(b"#cloud-config\n".to_vec())},
+    }))
+    .await;
 }
 
 /// A Machine that names its bootstrap data, or has none yet.
-async fn machine_of(world: &World, data: bool) -> Machine {
+async fn machine_of(env: &TestEnv, data: bool) -> Machine {
     let mut bootstrap = json!({"configRef": {
         "apiGroup": "bootstrap.cluster.x-k8s.io", "kind": "KubeadmConfig", "name": NAME,
     }});
     if data {
         bootstrap["dataSecretName"] = json!(NAME);
     }
-    let machine = world
+    let machine = env
         .apply(&json!({
             "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Machine",
             "metadata": {"name": NAME, "labels": {"cluster.x-k8s.io/cluster-name": "tenant"}},
@@ -115,7 +114,7 @@ async fn machine_of(world: &World, data: bool) -> Machine {
 }
 
 /// A KubevirtMachine of that Machine, if there is one.
-async fn infra_machine(world: &World, machine: Option<&Machine>, spec: Value) {
+async fn infra_machine(env: &TestEnv, machine: Option<&Machine>, spec: Value) {
     let mut object = json!({
         "apiVersion": "infrastructure.cluster.x-k8s.io/v1alpha1", "kind": "KubevirtMachine",
         "metadata": {"name": NAME, "labels": {"cluster.x-k8s.io/cluster-name": "tenant"}},
@@ -124,7 +123,7 @@ async fn infra_machine(world: &World, machine: Option<&Machine>, spec: Value) {
     if let Some(machine) = machine {
         object["metadata"]["ownerReferences"] = owner("Machine", NAME, machine.uid());
     }
-    world.apply(&object).await;
+    env.apply(&object).await;
 }
 
 /// The spec of a KubevirtMachine with this VM, whose guest is asked for nothing.
@@ -136,20 +135,20 @@ fn unchecked(template: Value) -> Value {
 }
 
 /// Cluster, Machine, bootstrap data and KubevirtMachine, as Cluster API would have them.
-async fn machine(world: &World, spec: Value) {
-    cluster_with_endpoint(world).await;
-    cluster_initialized(world).await;
-    bootstrap_data(world).await;
-    let machine = machine_of(world, true).await;
-    infra_machine(world, Some(&machine), spec).await;
+async fn machine(env: &TestEnv, spec: Value) {
+    cluster_with_endpoint(env).await;
+    cluster_initialized(env).await;
+    bootstrap_data(env).await;
+    let machine = machine_of(env, true).await;
+    infra_machine(env, Some(&machine), spec).await;
 }
 
 /// The same before there is bootstrap data, which the Machine names already or not yet.
-async fn waiting_machine(world: &World, named: bool) {
-    cluster_with_endpoint(world).await;
-    cluster_initialized(world).await;
-    let machine = machine_of(world, named).await;
-    infra_machine(world, Some(&machine), unchecked(template())).await;
+async fn waiting_machine(env: &TestEnv, named: bool) {
+    cluster_with_endpoint(env).await;
+    cluster_initialized(env).await;
+    let machine = machine_of(env, named).await;
+    infra_machine(env, Some(&machine), unchecked(template())).await;
 }
 
 fn template() -> Value {
@@ -165,13 +164,13 @@ struct Worker {
     _kubevirt: KubeVirt,
 }
 
-async fn worker(world: &World) -> Worker {
-    let tenant = TenantApiServer::alone(world).await;
+async fn worker(env: &TestEnv) -> Worker {
+    let tenant = TenantApiServer::alone(env).await;
     // The manager asks for it only once the VM runs.
     tenant.register(NAME, json!({}));
-    let kubevirt = KubeVirt::start(world);
-    machine(world, json!({"virtualMachineTemplate": {"spec": template()}})).await;
-    infrastructure(world, json!({}), json!({})).await;
+    let kubevirt = KubeVirt::start(env);
+    machine(env, json!({"virtualMachineTemplate": {"spec": template()}})).await;
+    infrastructure(env, json!({}), json!({})).await;
     Worker {
         tenant,
         _kubevirt: kubevirt,
@@ -179,33 +178,30 @@ async fn worker(world: &World) -> Worker {
 }
 
 /// Waits until infrastructure and machine are ready.
-async fn worker_ready(world: &World) {
-    wait_ready(world, "Ready").await;
-    wait_cluster(world, "Provisioned").await;
+async fn worker_ready(env: &TestEnv) {
+    wait_ready(env, "Ready").await;
+    wait_cluster(env, "Provisioned").await;
 }
 
-async fn virtual_machine(world: &World) -> DynamicObject {
-    let vms = world.kubevirt("VirtualMachine");
-    world
-        .wait("the VirtualMachine", async || vms.get_opt(NAME).await.unwrap())
+async fn virtual_machine(env: &TestEnv) -> DynamicObject {
+    let vms = env.kubevirt("VirtualMachine");
+    env.wait("the VirtualMachine", async || vms.get_opt(NAME).await.unwrap())
         .await
 }
 
 /// What KubeVirt does once the guest runs.
-async fn run_instance(world: &World) {
-    KubeVirt::run(world, &virtual_machine(world).await).await;
+async fn run_instance(env: &TestEnv) {
+    KubeVirt::run(env, &virtual_machine(env).await).await;
 }
 
-async fn wait_ready(world: &World, reason: &str) -> KubevirtMachine {
+async fn wait_ready(env: &TestEnv, reason: &str) -> KubevirtMachine {
     let is = |object: &KubevirtMachine| condition(object).is_some_and(|ready| ready.reason == reason);
-    world.wait_for(NAME, &format!("Ready with reason {reason}"), is).await
+    env.wait_for(NAME, &format!("Ready with reason {reason}"), is).await
 }
 
-async fn wait_cluster(world: &World, reason: &str) -> KubevirtCluster {
+async fn wait_cluster(env: &TestEnv, reason: &str) -> KubevirtCluster {
     let is = |object: &KubevirtCluster| cluster_condition(object).is_some_and(|ready| ready.reason == reason);
-    world
-        .wait_for("tenant", &format!("Ready with reason {reason}"), is)
-        .await
+    env.wait_for("tenant", &format!("Ready with reason {reason}"), is).await
 }
 
 fn condition(object: &KubevirtMachine) -> Option<Condition> {
@@ -225,6 +221,6 @@ fn cluster_provisioned(object: &KubevirtCluster) -> Option<bool> {
 }
 
 /// The user data that the VM mounts.
-async fn user_data(world: &World) -> Option<Secret> {
-    world.get(&format!("{NAME}-userdata")).await
+async fn user_data(env: &TestEnv) -> Option<Secret> {
+    env.get(&format!("{NAME}-userdata")).await
 }

@@ -23,16 +23,16 @@ fn secret_type(secret: &Secret) -> &str {
 
 #[test]
 fn the_first_status_that_is_written_says_external_managed_control_plane_and_zeros() {
-    run(async |world| {
-        world.cluster(json!({})).await;
-        let made = world.control_plane(json!({})).await;
+    run(async |env| {
+        env.cluster(json!({})).await;
+        let made = env.control_plane(json!({})).await;
         // As JSON: our types would read an absent number as zero.
         let gvk = GroupVersionKind::gvk("controlplane.cluster.x-k8s.io", "v1alpha1", "NestedControlPlane");
         let api =
-            Api::<DynamicObject>::namespaced_with(world.client.clone(), &world.namespace, &ApiResource::from_gvk(&gvk));
+            Api::<DynamicObject>::namespaced_with(env.client.clone(), &env.namespace, &ApiResource::from_gvk(&gvk));
         let since = made.resource_version().unwrap();
         let changes = api.watch(&WatchParams::default(), &since).await.unwrap().boxed();
-        let _manager = Manager::start(world).await;
+        let _manager = Manager::start(env).await;
         let first = changes.try_filter_map(async |event| match event {
             WatchEvent::Modified(ncp) if ncp.data["status"].is_object() => Ok(Some(ncp)),
             _ => Ok(None),
@@ -67,10 +67,10 @@ fn the_first_status_that_is_written_says_external_managed_control_plane_and_zero
 
 #[test]
 fn the_endpoint_surfaces_in_spec_control_plane_endpoint_before_any_pod_runs() {
-    run(async |world| {
-        let _manager = Manager::start(world).await;
-        world.tenant().await;
-        let ncp = world
+    run(async |env| {
+        let _manager = Manager::start(env).await;
+        env.tenant().await;
+        let ncp = env
             .wait_ncp("with an endpoint", |ncp| ncp.spec.control_plane_endpoint.is_some())
             .await;
         assert!(ncp.spec.control_plane_endpoint.unwrap().is_valid());
@@ -79,10 +79,10 @@ fn the_endpoint_surfaces_in_spec_control_plane_endpoint_before_any_pod_runs() {
 
 #[test]
 fn the_kubeconfig_secret_has_name_type_label_and_key_of_the_contract() {
-    run(async |world| {
-        let _manager = Manager::start(world).await;
-        world.tenant().await;
-        let secret = world
+    run(async |env| {
+        let _manager = Manager::start(env).await;
+        env.tenant().await;
+        let secret = env
             .wait_for::<Secret>("tenant-kubeconfig", "to be there", |_| true)
             .await;
         assert_eq!(secret_type(&secret), "cluster.x-k8s.io/secret");
@@ -92,7 +92,7 @@ fn the_kubeconfig_secret_has_name_type_label_and_key_of_the_contract() {
         );
         assert_eq!(secret.data.as_ref().unwrap().keys().collect::<Vec<_>>(), ["value"]);
         let config: Value = serde_saphyr::from_str(&text(&secret, "value")).unwrap();
-        let ncp = world
+        let ncp = env
             .wait_ncp("with an endpoint", |ncp| ncp.spec.control_plane_endpoint.is_some())
             .await;
         let server = format!("https://{}", ncp.spec.control_plane_endpoint.unwrap().authority());
@@ -111,9 +111,9 @@ fn the_kubeconfig_secret_has_name_type_label_and_key_of_the_contract() {
 
 #[test]
 fn the_certificates_are_secrets_with_names_type_and_label_of_the_contract() {
-    run(async |world| {
-        let _manager = Manager::start(world).await;
-        let ncp = world.tenant().await;
+    run(async |env| {
+        let _manager = Manager::start(env).await;
+        let ncp = env.tenant().await;
         for name in [
             "tenant-ca",
             "tenant-etcd",
@@ -121,7 +121,7 @@ fn the_certificates_are_secrets_with_names_type_and_label_of_the_contract() {
             "tenant-proxy",
             "tenant-sa",
         ] {
-            let secret = world.wait_for::<Secret>(name, "to be there", |_| true).await;
+            let secret = env.wait_for::<Secret>(name, "to be there", |_| true).await;
             assert_eq!(secret_type(&secret), "cluster.x-k8s.io/secret", "{name}");
             assert_eq!(
                 secret.labels().get(CLUSTER_NAME_LABEL).map(String::as_str),
@@ -154,30 +154,29 @@ fn the_certificates_are_secrets_with_names_type_and_label_of_the_contract() {
 
 #[test]
 fn a_control_plane_is_initialized_only_once_a_tenant_holds_what_workers_join_by() {
-    run(async |world| {
-        let manager = Manager::start(world).await;
-        world.tenant().await;
-        let kubelet = capn_integration::Kubelet::start(world);
+    run(async |env| {
+        let manager = Manager::start(env).await;
+        env.tenant().await;
+        let kubelet = capn_integration::Kubelet::start(env);
         // The pods are ready, but nobody answers at the tenant's address.
-        world
-            .wait_ncp("with a ready pod", |ncp| {
-                ncp.status.as_ref().is_some_and(|s| s.ready_replicas == 1)
-            })
-            .await;
+        env.wait_ncp("with a ready pod", |ncp| {
+            ncp.status.as_ref().is_some_and(|s| s.ready_replicas == 1)
+        })
+        .await;
         let initialized = |ncp: &NestedControlPlane| {
             ncp.status
                 .as_ref()
                 .and_then(|s| s.initialization.as_ref())
                 .is_some_and(|i| i.control_plane_initialized)
         };
-        manager.look_again(world).await;
+        manager.look_again(env).await;
         assert!(
-            !initialized(&world.ncp().await),
+            !initialized(&env.ncp().await),
             "initialized although the tenant cannot be reached"
         );
         drop(kubelet);
-        let running = running_of(world, manager).await;
-        let ncp = world.ncp().await;
+        let running = running_of(env, manager).await;
+        let ncp = env.ncp().await;
         assert!(initialized(&ncp));
         assert!(
             ncp.spec
@@ -201,26 +200,26 @@ fn a_control_plane_is_initialized_only_once_a_tenant_holds_what_workers_join_by(
 
 #[test]
 fn once_initialized_a_control_plane_never_says_that_it_is_not() {
-    run(async |world| {
-        let running = running(world, json!({}), json!({})).await;
+    run(async |env| {
+        let running = running(env, json!({}), json!({})).await;
         drop(running.tenant);
         drop(running._kubelet);
         let gone = json!({"status": {"readyReplicas": 0, "availableReplicas": 0}});
-        let api = world.api::<Deployment>();
+        let api = env.api::<Deployment>();
         api.patch_status("tenant-apiserver", &PatchParams::default(), &Patch::Merge(&gone))
             .await
             .unwrap();
-        world.wait_condition("Available", "False").await;
-        let initialization = world.ncp().await.status.unwrap().initialization.unwrap();
+        env.wait_condition("Available", "False").await;
+        let initialization = env.ncp().await.status.unwrap().initialization.unwrap();
         assert!(initialization.control_plane_initialized);
     });
 }
 
 #[test]
 fn the_versions_that_pods_serve_are_reported_with_the_v_and_their_replicas() {
-    run(async |world| {
-        let _running = running(world, json!({}), json!({"version": "1.36.3", "replicas": 2})).await;
-        let ncp = world
+    run(async |env| {
+        let _running = running(env, json!({}), json!({"version": "1.36.3", "replicas": 2})).await;
+        let ncp = env
             .wait_ncp("two replicas that serve", |ncp| {
                 ncp.status
                     .as_ref()
@@ -245,36 +244,34 @@ fn the_versions_that_pods_serve_are_reported_with_the_v_and_their_replicas() {
 /// MUST: `status.replicas`, `readyReplicas`, `availableReplicas` and `upToDateReplicas`.
 #[test]
 fn each_count_of_replicas_is_its_own() {
-    run(async |world| {
-        let running = running(world, json!({}), json!({"replicas": 4})).await;
+    run(async |env| {
+        let running = running(env, json!({}), json!({"replicas": 4})).await;
         drop(running._kubelet);
         let counts = json!({"replicas": 4, "updatedReplicas": 3, "readyReplicas": 2, "availableReplicas": 1});
-        world.merge_status::<Deployment>("tenant-apiserver", &counts).await;
+        env.merge_status::<Deployment>("tenant-apiserver", &counts).await;
         let expected = json!({"replicas": 4, "upToDateReplicas": 3, "readyReplicas": 2, "availableReplicas": 1});
-        world
-            .wait("these counts", async || {
-                let status = world.raw::<NestedControlPlane>("tenant").await["status"].take();
-                let same = expected
-                    .as_object()
-                    .unwrap()
-                    .iter()
-                    .all(|(name, count)| status[name] == *count);
-                same.then_some(())
-            })
-            .await;
+        env.wait("these counts", async || {
+            let status = env.raw::<NestedControlPlane>("tenant").await["status"].take();
+            let same = expected
+                .as_object()
+                .unwrap()
+                .iter()
+                .all(|(name, count)| status[name] == *count);
+            same.then_some(())
+        })
+        .await;
     });
 }
 
 #[test]
 fn no_version_is_reported_before_a_pod_serves() {
-    run(async |world| {
-        let manager = Manager::start(world).await;
-        world.tenant().await;
-        world
-            .wait_ncp("with an endpoint", |ncp| ncp.spec.control_plane_endpoint.is_some())
+    run(async |env| {
+        let manager = Manager::start(env).await;
+        env.tenant().await;
+        env.wait_ncp("with an endpoint", |ncp| ncp.spec.control_plane_endpoint.is_some())
             .await;
-        manager.look_again(world).await;
-        let status = world
+        manager.look_again(env).await;
+        let status = env
             .wait_ncp("with a status", |ncp| ncp.status.is_some())
             .await
             .status
@@ -285,9 +282,9 @@ fn no_version_is_reported_before_a_pod_serves() {
 
 #[test]
 fn the_scale_subresource_reads_and_sets_the_replicas() {
-    run(async |world| {
-        let _running = running(world, json!({}), json!({})).await;
-        let api = world.api::<NestedControlPlane>();
+    run(async |env| {
+        let _running = running(env, json!({}), json!({})).await;
+        let api = env.api::<NestedControlPlane>();
         let before = api.get_scale("tenant").await.unwrap();
         let before = serde_json::to_value(&before).unwrap();
         assert_eq!(
@@ -295,31 +292,29 @@ fn the_scale_subresource_reads_and_sets_the_replicas() {
             (&json!(1), &json!(1))
         );
         let selector = before["status"]["selector"].as_str().unwrap();
-        let pods = world.api::<k8s_openapi::api::core::v1::Pod>();
+        let pods = env.api::<k8s_openapi::api::core::v1::Pod>();
         let list = kube::api::ListParams::default().labels(selector);
         assert_eq!(pods.list(&list).await.unwrap().items.len(), 1, "{selector}");
         let two = json!({"spec": {"replicas": 2}});
         api.patch_scale("tenant", &PatchParams::default(), &Patch::Merge(&two))
             .await
             .unwrap();
-        world
-            .wait_ncp("two replicas", |ncp| {
-                ncp.status.as_ref().is_some_and(|status| status.ready_replicas == 2)
-            })
-            .await;
+        env.wait_ncp("two replicas", |ncp| {
+            ncp.status.as_ref().is_some_and(|status| status.ready_replicas == 2)
+        })
+        .await;
         let two = async || (pods.list(&list).await.unwrap().items.len() == 2).then_some(());
-        world.wait("two pods of the selector", two).await;
+        env.wait("two pods of the selector", two).await;
     });
 }
 
 #[test]
 fn scaling_replaces_no_pod_that_runs() {
-    run(async |world| {
-        let running = running(world, json!({}), json!({})).await;
+    run(async |env| {
+        let running = running(env, json!({}), json!({})).await;
         let template = async || {
             json!(
-                world
-                    .get::<Deployment>("tenant-apiserver")
+                env.get::<Deployment>("tenant-apiserver")
                     .await
                     .unwrap()
                     .spec
@@ -329,17 +324,15 @@ fn scaling_replaces_no_pod_that_runs() {
         };
         let before = template().await;
         for replicas in [2, 3, 1] {
-            world
-                .merge::<NestedControlPlane>("tenant", &json!({"spec": {"replicas": replicas}}))
+            env.merge::<NestedControlPlane>("tenant", &json!({"spec": {"replicas": replicas}}))
                 .await;
-            world
-                .wait_for::<Deployment>("tenant-apiserver", "the new number of replicas", |deployment| {
-                    deployment
-                        .spec
-                        .as_ref()
-                        .is_some_and(|spec| spec.replicas == Some(replicas))
-                })
-                .await;
+            env.wait_for::<Deployment>("tenant-apiserver", "the new number of replicas", |deployment| {
+                deployment
+                    .spec
+                    .as_ref()
+                    .is_some_and(|spec| spec.replicas == Some(replicas))
+            })
+            .await;
             let change = difference(&one("template", &before), &one("template", &template().await));
             assert_eq!(change, "", "with {replicas} replicas");
         }
@@ -353,71 +346,66 @@ fn one(name: &str, value: &Value) -> BTreeMap<String, Value> {
 
 #[test]
 fn a_rollout_time_that_has_come_replaces_the_pods_and_one_in_the_future_does_not() {
-    run(async |world| {
-        let running = running(world, json!({}), json!({})).await;
+    run(async |env| {
+        let running = running(env, json!({}), json!({})).await;
         let template = async || {
-            let deployment: Deployment = world.get("tenant-apiserver").await.unwrap();
+            let deployment: Deployment = env.get("tenant-apiserver").await.unwrap();
             json!(deployment.spec.unwrap().template)
         };
         let before = template().await;
         let after = |time: &str| json!({"spec": {"rollout": {"after": time}}});
-        let ncp: NestedControlPlane = world.merge("tenant", &after("2124-01-01T00:00:00Z")).await;
+        let ncp: NestedControlPlane = env.merge("tenant", &after("2124-01-01T00:00:00Z")).await;
         let seen = ncp.metadata.generation;
-        world
-            .wait_ncp("its new spec seen", |ncp| {
-                ncp.status.as_ref().is_some_and(|s| s.observed_generation >= seen)
-            })
-            .await;
+        env.wait_ncp("its new spec seen", |ncp| {
+            ncp.status.as_ref().is_some_and(|s| s.observed_generation >= seen)
+        })
+        .await;
         let change = difference(&one("template", &before), &one("template", &template().await));
         assert_eq!(change, "", "the pods are replaced a century too early");
         let soon = Timestamp::now() + SignedDuration::from_secs(10);
-        world
-            .merge::<NestedControlPlane>("tenant", &after(&soon.to_string()))
+        env.merge::<NestedControlPlane>("tenant", &after(&soon.to_string()))
             .await;
-        running.manager.look_again(world).await;
+        running.manager.look_again(env).await;
         let still = template().await;
         if Timestamp::now() < soon {
             let change = difference(&one("template", &before), &one("template", &still));
             assert_eq!(change, "", "the pods are replaced seconds too early");
         }
         // Nobody touches it: the manager itself has to remember.
-        world
-            .wait("the pods to be replaced", async || {
-                (template().await != before).then_some(())
-            })
-            .await;
+        env.wait("the pods to be replaced", async || {
+            (template().await != before).then_some(())
+        })
+        .await;
     });
 }
 
 #[test]
 fn a_control_plane_that_no_cluster_owns_waits_and_makes_nothing() {
-    run(async |world| {
-        let manager = Manager::start(world).await;
-        let mark = world.mark();
-        world
-            .apply(&json!({
-                "apiVersion": "controlplane.cluster.x-k8s.io/v1alpha1", "kind": "NestedControlPlane",
-                "metadata": {"name": "tenant"}, "spec": {"version": "v1.36.3"},
-            }))
-            .await;
-        let available = world.wait_condition("Available", "False").await;
+    run(async |env| {
+        let manager = Manager::start(env).await;
+        let mark = env.mark();
+        env.apply(&json!({
+            "apiVersion": "controlplane.cluster.x-k8s.io/v1alpha1", "kind": "NestedControlPlane",
+            "metadata": {"name": "tenant"}, "spec": {"version": "v1.36.3"},
+        }))
+        .await;
+        let available = env.wait_condition("Available", "False").await;
         assert!(
             available
                 .message
                 .contains("spec.controlPlaneRef of the Cluster must name it"),
             "{available:?}"
         );
-        let others: Vec<_> = world
+        let others: Vec<_> = env
             .writes(&manager.user, mark)
             .into_iter()
             .filter(|write| write.resource != "nestedcontrolplanes/status")
             .collect();
         assert!(others.is_empty(), "{others:?}");
         // Core sets the owner later; the Cluster may come later still.
-        world.cluster(json!({})).await;
-        world.control_plane(json!({})).await;
-        world
-            .wait_for::<StatefulSet>("tenant-etcd", "to be there", |_| true)
+        env.cluster(json!({})).await;
+        env.control_plane(json!({})).await;
+        env.wait_for::<StatefulSet>("tenant-etcd", "to be there", |_| true)
             .await;
     });
 }

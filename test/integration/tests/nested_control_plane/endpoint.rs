@@ -2,7 +2,7 @@
 
 use super::{Running, running, text};
 use capn_api::{NestedControlPlane, common::ApiEndpoint};
-use capn_integration::{Manager, World, run};
+use capn_integration::{Manager, TestEnv, run};
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, Deployment},
     core::v1::{Secret, Service},
@@ -13,8 +13,8 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-async fn published(world: &World) -> ApiEndpoint {
-    let ncp = world
+async fn published(env: &TestEnv) -> ApiEndpoint {
+    let ncp = env
         .wait_ncp("with an endpoint", |ncp| ncp.spec.control_plane_endpoint.is_some())
         .await;
     ncp.spec.control_plane_endpoint.unwrap()
@@ -27,30 +27,29 @@ fn at(host: &str, port: i32) -> ApiEndpoint {
     }
 }
 
-async fn service(world: &World) -> Service {
-    world
-        .wait_for::<Service>("tenant-apiserver", "to be there", |_| true)
+async fn service(env: &TestEnv) -> Service {
+    env.wait_for::<Service>("tenant-apiserver", "to be there", |_| true)
         .await
 }
 
 #[test]
 fn by_default_it_is_the_address_of_a_cluster_ip_service_at_port_6443() {
-    run(async |world| {
-        let _manager = Manager::start(world).await;
-        world.tenant().await;
-        let address = service(world).await.spec.unwrap().cluster_ip.unwrap();
-        assert_eq!(published(world).await, at(&address, 6443));
+    run(async |env| {
+        let _manager = Manager::start(env).await;
+        env.tenant().await;
+        let address = service(env).await.spec.unwrap().cluster_ip.unwrap();
+        assert_eq!(published(env).await, at(&address, 6443));
     });
 }
 
 #[test]
 fn the_port_of_the_cluster_network_is_the_default_and_that_of_the_endpoint_wins() {
-    run(async |world| {
-        let _manager = Manager::start(world).await;
-        world.cluster(json!({"clusterNetwork": {"apiServerPort": 7443}})).await;
-        world.control_plane(json!({})).await;
-        assert_eq!(published(world).await.port, 7443);
-        let other = world.beside().await;
+    run(async |env| {
+        let _manager = Manager::start(env).await;
+        env.cluster(json!({"clusterNetwork": {"apiServerPort": 7443}})).await;
+        env.control_plane(json!({})).await;
+        assert_eq!(published(env).await.port, 7443);
+        let other = env.sibling().await;
         let _manager = Manager::start(&other).await;
         other.cluster(json!({"clusterNetwork": {"apiServerPort": 7443}})).await;
         other.control_plane(json!({"endpoint": {"port": 8443}})).await;
@@ -59,75 +58,72 @@ fn the_port_of_the_cluster_network_is_the_default_and_that_of_the_endpoint_wins(
 }
 
 #[test]
-fn a_node_port_is_published_with_the_host_that_a_person_wrote() {
-    run(async |world| {
-        let _manager = Manager::start(world).await;
-        world.cluster(json!({})).await;
-        world
-            .control_plane(json!({"endpoint": {"type": "NodePort", "host": "192.0.2.1"}}))
+fn a_node_port_is_published_with_the_host_that_a_user_wrote() {
+    run(async |env| {
+        let _manager = Manager::start(env).await;
+        env.cluster(json!({})).await;
+        env.control_plane(json!({"endpoint": {"type": "NodePort", "host": "192.0.2.1"}}))
             .await;
-        let port = service(world).await.spec.unwrap().ports.unwrap()[0].node_port.unwrap();
-        assert_eq!(published(world).await, at("192.0.2.1", port));
+        let port = service(env).await.spec.unwrap().ports.unwrap()[0].node_port.unwrap();
+        assert_eq!(published(env).await, at("192.0.2.1", port));
     });
 }
 
 #[test]
 fn a_load_balancer_is_waited_for_and_published_once_it_has_an_address() {
-    run(async |world| {
-        let _manager = Manager::start(world).await;
-        world.cluster(json!({})).await;
+    run(async |env| {
+        let _manager = Manager::start(env).await;
+        env.cluster(json!({})).await;
         let endpoint = json!({"type": "LoadBalancer", "annotations": {"example.com/a": "b"}, "loadBalancerClass": "example.com/c"});
-        world.control_plane(json!({"endpoint": endpoint})).await;
-        let available = world.wait_condition("Available", "False").await;
+        env.control_plane(json!({"endpoint": endpoint})).await;
+        let available = env.wait_condition("Available", "False").await;
         let waits = async || {
-            let ncp = world.ncp().await;
+            let ncp = env.ncp().await;
             let conditions = ncp.status.unwrap_or_default().conditions;
             conditions.into_iter().find(|c| c.reason == "WaitingForEndpoint")
         };
-        let waiting = world.wait("it to say that it waits for an address", waits).await;
+        let waiting = env.wait("it to say that it waits for an address", waits).await;
         assert!(
             waiting.message.contains("tenant-apiserver"),
             "{available:?} {waiting:?}"
         );
-        assert_eq!(world.ncp().await.spec.control_plane_endpoint, None);
-        let live = service(world).await;
+        assert_eq!(env.ncp().await.spec.control_plane_endpoint, None);
+        let live = service(env).await;
         assert_eq!(live.metadata.annotations.unwrap()["example.com/a"], "b");
         assert_eq!(live.spec.unwrap().load_balancer_class.as_deref(), Some("example.com/c"));
-        balance(world, json!({"hostname": "lb.example.com"})).await;
-        assert_eq!(published(world).await, at("lb.example.com", 6443));
-        world
-            .wait_for::<Secret>("tenant-kubeconfig", "to name the load balancer", |secret| {
-                text(secret, "value").contains("https://lb.example.com:6443")
-            })
-            .await;
+        balance(env, json!({"hostname": "lb.example.com"})).await;
+        assert_eq!(published(env).await, at("lb.example.com", 6443));
+        env.wait_for::<Secret>("tenant-kubeconfig", "to name the load balancer", |secret| {
+            text(secret, "value").contains("https://lb.example.com:6443")
+        })
+        .await;
     });
 }
 
 #[test]
 fn a_load_balancer_that_changes_its_address_does_not_change_what_workers_hold() {
-    run(async |world| {
-        let manager = Manager::start(world).await;
-        world.cluster(json!({})).await;
-        world.control_plane(json!({"endpoint": {"type": "LoadBalancer"}})).await;
-        service(world).await;
-        balance(world, json!({"ip": "192.0.2.1"})).await;
-        assert_eq!(published(world).await, at("192.0.2.1", 6443));
-        balance(world, json!({"ip": "192.0.2.2"})).await;
-        manager.look_again(world).await;
-        assert_eq!(published(world).await, at("192.0.2.1", 6443));
+    run(async |env| {
+        let manager = Manager::start(env).await;
+        env.cluster(json!({})).await;
+        env.control_plane(json!({"endpoint": {"type": "LoadBalancer"}})).await;
+        service(env).await;
+        balance(env, json!({"ip": "192.0.2.1"})).await;
+        assert_eq!(published(env).await, at("192.0.2.1", 6443));
+        balance(env, json!({"ip": "192.0.2.2"})).await;
+        manager.look_again(env).await;
+        assert_eq!(published(env).await, at("192.0.2.1", 6443));
     });
 }
 
 #[test]
-fn the_endpoint_that_a_person_set_on_the_cluster_wins() {
-    run(async |world| {
-        let _manager = Manager::start(world).await;
-        world
-            .cluster(json!({"controlPlaneEndpoint": {"host": "api.example.com", "port": 443}}))
+fn the_endpoint_that_a_user_set_on_the_cluster_wins() {
+    run(async |env| {
+        let _manager = Manager::start(env).await;
+        env.cluster(json!({"controlPlaneEndpoint": {"host": "api.example.com", "port": 443}}))
             .await;
-        world.control_plane(json!({})).await;
-        assert_eq!(published(world).await, at("api.example.com", 443));
-        let kubeconfig = world
+        env.control_plane(json!({})).await;
+        assert_eq!(published(env).await, at("api.example.com", 443));
+        let kubeconfig = env
             .wait_for::<Secret>("tenant-kubeconfig", "to be there", |_| true)
             .await;
         assert!(text(&kubeconfig, "value").contains("https://api.example.com:443"));
@@ -136,17 +132,16 @@ fn the_endpoint_that_a_person_set_on_the_cluster_wins() {
 
 #[test]
 fn an_endpoint_inside_the_tenants_own_networks_is_refused_with_other_networks_to_choose() {
-    run(async |world| {
-        let _manager = Manager::start(world).await;
-        world
-            .cluster(json!({"clusterNetwork": {"services": {"cidrBlocks": ["127.0.0.0/8"]}}}))
+    run(async |env| {
+        let _manager = Manager::start(env).await;
+        env.cluster(json!({"clusterNetwork": {"services": {"cidrBlocks": ["127.0.0.0/8"]}}}))
             .await;
-        world.control_plane(json!({})).await;
-        let available = world.wait_condition("Available", "False").await;
+        env.control_plane(json!({})).await;
+        let available = env.wait_condition("Available", "False").await;
         let _ = available;
-        let invalid = world
+        let invalid = env
             .wait("it to be called invalid", async || {
-                let conditions = world.ncp().await.status.unwrap_or_default().conditions;
+                let conditions = env.ncp().await.status.unwrap_or_default().conditions;
                 conditions
                     .into_iter()
                     .find(|c| c.type_ == "Available" && c.reason == "Invalid")
@@ -156,14 +151,14 @@ fn an_endpoint_inside_the_tenants_own_networks_is_refused_with_other_networks_to
             invalid.message.contains("spec.clusterNetwork.services, such as"),
             "{invalid:?}"
         );
-        assert_eq!(world.ncp().await.spec.control_plane_endpoint, None);
+        assert_eq!(env.ncp().await.spec.control_plane_endpoint, None);
     });
 }
 
 /// Plays the management cluster's load balancer.
-async fn balance(world: &World, ingress: Value) {
+async fn balance(env: &TestEnv, ingress: Value) {
     let status = json!({"status": {"loadBalancer": {"ingress": [ingress]}}});
-    let api = world.api::<Service>();
+    let api = env.api::<Service>();
     api.patch_status("tenant-apiserver", &PatchParams::default(), &Patch::Merge(&status))
         .await
         .unwrap();
@@ -171,53 +166,51 @@ async fn balance(world: &World, ingress: Value) {
 
 #[test]
 fn a_wrong_network_of_the_cluster_is_told_and_heals_when_mended() {
-    run(async |world| {
-        let _manager = Manager::start(world).await;
+    run(async |env| {
+        let _manager = Manager::start(env).await;
         let networks = |pods: &str| json!({"clusterNetwork": {"pods": {"cidrBlocks": [pods]}, "services": {"cidrBlocks": ["10.95.0.0/16"]}}});
-        world.cluster(networks("10.0.0.0/8")).await;
-        world.control_plane(json!({})).await;
-        let available = world.wait_condition("Available", "False").await;
+        env.cluster(networks("10.0.0.0/8")).await;
+        env.control_plane(json!({})).await;
+        let available = env.wait_condition("Available", "False").await;
         assert!(
             available.message.contains("overlap: use separate ranges"),
             "{available:?}"
         );
-        world.cluster(networks("10.243.0.0/16")).await;
-        assert!(published(world).await.is_valid());
-        let _: NestedControlPlane = world.ncp().await;
+        env.cluster(networks("10.243.0.0/16")).await;
+        assert!(published(env).await.is_valid());
+        let _: NestedControlPlane = env.ncp().await;
     });
 }
 
 #[test]
 fn the_addresses_of_a_load_balancer_are_a_set() {
-    run(async |world| {
-        let manager = Manager::start(world).await;
-        world.cluster(json!({})).await;
-        world.control_plane(json!({"endpoint": {"type": "LoadBalancer"}})).await;
-        service(world).await;
+    run(async |env| {
+        let manager = Manager::start(env).await;
+        env.cluster(json!({})).await;
+        env.control_plane(json!({"endpoint": {"type": "LoadBalancer"}})).await;
+        service(env).await;
         let balance = async |ingress: Value| {
             let status = json!({"loadBalancer": {"ingress": ingress}});
-            world.merge_status::<Service>("tenant-apiserver", &status).await;
+            env.merge_status::<Service>("tenant-apiserver", &status).await;
         };
         balance(json!([{"ip": "192.0.2.2"}, {"ip": "192.0.2.1"}, {"hostname": "lb.example.com"}])).await;
-        assert_eq!(published(world).await, at("192.0.2.1", 6443));
-        let issued = async || text(&world.secret("tenant-apiserver").await, "apiserver.crt");
-        world
-            .wait_for::<Secret>("tenant-apiserver", "to be there", |_| true)
+        assert_eq!(published(env).await, at("192.0.2.1", 6443));
+        let issued = async || text(&env.secret("tenant-apiserver").await, "apiserver.crt");
+        env.wait_for::<Secret>("tenant-apiserver", "to be there", |_| true)
             .await;
         let before = issued().await;
         balance(json!([{"hostname": "lb.example.com"}, {"ip": "192.0.2.1"}, {"ip": "192.0.2.2"}])).await;
-        manager.look_again(world).await;
+        manager.look_again(env).await;
         assert_eq!(issued().await, before, "another order says nothing else");
     });
 }
 
 /// Waits until what the Services have is stored.
-async fn stored(world: &World) {
-    world
-        .wait("what its Services have to be stored", async || {
-            (world.list::<ControllerRevision>().await.len() == 1).then_some(())
-        })
-        .await;
+async fn stored(env: &TestEnv) {
+    env.wait("what its Services have to be stored", async || {
+        (env.list::<ControllerRevision>().await.len() == 1).then_some(())
+    })
+    .await;
 }
 
 fn cluster_ip(service: &Service) -> String {
@@ -225,23 +218,21 @@ fn cluster_ip(service: &Service) -> String {
 }
 
 /// Deletes a Service and returns the one that comes in its place.
-async fn made_again(world: &World, name: &str) -> Service {
-    let before = world.get::<Service>(name).await.unwrap();
-    world.delete::<Service>(name).await;
-    world
-        .wait_for::<Service>(name, "to be made again", |again| again.uid() != before.uid())
+async fn made_again(env: &TestEnv, name: &str) -> Service {
+    let before = env.get::<Service>(name).await.unwrap();
+    env.delete::<Service>(name).await;
+    env.wait_for::<Service>(name, "to be made again", |again| again.uid() != before.uid())
         .await
 }
 
 #[test]
 fn a_service_that_is_deleted_comes_back_with_its_address_and_port() {
-    run(async |world| {
+    run(async |env| {
         let endpoint = json!({"endpoint": {"type": "NodePort", "host": "192.0.2.1"}});
-        let running = running(world, json!({}), endpoint).await;
-        stored(world).await;
+        let running = running(env, json!({}), endpoint).await;
+        stored(env).await;
         let pods = async || {
-            world
-                .get::<Deployment>("tenant-apiserver")
+            env.get::<Deployment>("tenant-apiserver")
                 .await
                 .unwrap()
                 .metadata
@@ -249,25 +240,25 @@ fn a_service_that_is_deleted_comes_back_with_its_address_and_port() {
         };
         let generation = pods().await;
         for name in ["tenant-apiserver", "tenant-etcd"] {
-            let before = world.get::<Service>(name).await.unwrap();
-            let after = made_again(world, name).await;
+            let before = env.get::<Service>(name).await.unwrap();
+            let after = made_again(env, name).await;
             assert_eq!(cluster_ip(&after), cluster_ip(&before));
             let ports = |service: &Service| json!(service)["spec"]["ports"].clone();
             assert_eq!(ports(&after), ports(&before));
         }
-        running.manager.look_again(world).await;
+        running.manager.look_again(env).await;
         assert_eq!(pods().await, generation, "no pod is restarted");
-        world.wait_condition("Available", "True").await;
+        env.wait_condition("Available", "True").await;
     });
 }
 
 /// Waits until it says that its endpoint is lost.
-async fn endpoint_lost(world: &World, words: &[&str]) {
+async fn endpoint_lost(env: &TestEnv, words: &[&str]) {
     let lost = async || {
-        let conditions = world.ncp().await.status.unwrap_or_default().conditions;
+        let conditions = env.ncp().await.status.unwrap_or_default().conditions;
         conditions.into_iter().find(|c| c.reason == "EndpointLost")
     };
-    let lost = world.wait("it to say that its endpoint is lost", lost).await;
+    let lost = env.wait("it to say that its endpoint is lost", lost).await;
     assert_eq!(json!(lost.status), json!("False"), "nobody can reach it");
     for word in words {
         assert!(lost.message.contains(word), "{word:?} is not in {}", lost.message);
@@ -275,19 +266,18 @@ async fn endpoint_lost(world: &World, words: &[&str]) {
 }
 
 /// A control plane without its manager and its Service, and the address that this had.
-async fn without_service(world: &World) -> (Running, Service) {
-    let running = running(world, json!({}), json!({})).await;
-    stored(world).await;
+async fn without_service(env: &TestEnv) -> (Running, Service) {
+    let running = running(env, json!({}), json!({})).await;
+    stored(env).await;
     running.manager.kill();
-    let before = service(world).await;
-    world.delete::<Service>("tenant-apiserver").await;
+    let before = service(env).await;
+    env.delete::<Service>("tenant-apiserver").await;
     (running, before)
 }
 
-async fn create(world: &World, service: Value) {
+async fn create(env: &TestEnv, service: Value) {
     let service: Service = serde_json::from_value(service).unwrap();
-    world
-        .api::<Service>()
+    env.api::<Service>()
         .create(&PostParams::default(), &service)
         .await
         .unwrap();
@@ -295,31 +285,30 @@ async fn create(world: &World, service: Value) {
 
 #[test]
 fn an_address_that_another_service_took_is_told_and_taken_back_once_it_is_free() {
-    run(async |world| {
-        let (_running, before) = without_service(world).await;
+    run(async |env| {
+        let (_running, before) = without_service(env).await;
         let address = cluster_ip(&before);
         create(
-            world,
+            env,
             json!({"metadata": {"name": "thief"}, "spec": {"clusterIP": address, "ports": [{"port": 1}]}}),
         )
         .await;
-        let _manager = Manager::start(world).await;
-        endpoint_lost(world, &[&address, "tenant-apiserver", "already allocated"]).await;
-        assert!(world.get::<Service>("tenant-apiserver").await.is_none());
-        world.delete::<Secret>("tenant-scheduler").await;
-        world
-            .wait_for::<Secret>("tenant-scheduler", "to be issued again", |_| true)
+        let _manager = Manager::start(env).await;
+        endpoint_lost(env, &[&address, "tenant-apiserver", "already allocated"]).await;
+        assert!(env.get::<Service>("tenant-apiserver").await.is_none());
+        env.delete::<Secret>("tenant-scheduler").await;
+        env.wait_for::<Secret>("tenant-scheduler", "to be issued again", |_| true)
             .await;
-        world.delete::<Service>("thief").await;
-        assert_eq!(cluster_ip(&service(world).await), address);
-        world.wait_condition("Available", "True").await;
+        env.delete::<Service>("thief").await;
+        assert_eq!(cluster_ip(&service(env).await), address);
+        env.wait_condition("Available", "True").await;
     });
 }
 
 #[test]
 fn a_service_with_another_address_than_workers_hold_is_told() {
-    run(async |world| {
-        let (_running, before) = without_service(world).await;
+    run(async |env| {
+        let (_running, before) = without_service(env).await;
         let address = cluster_ip(&before);
         let mut other = json!(before);
         for field in ["resourceVersion", "uid", "managedFields", "creationTimestamp"] {
@@ -328,11 +317,11 @@ fn a_service_with_another_address_than_workers_hold_is_told() {
         for field in ["clusterIP", "clusterIPs"] {
             other["spec"].as_object_mut().unwrap().remove(field);
         }
-        create(world, other).await;
-        let _manager = Manager::start(world).await;
-        endpoint_lost(world, &[&address, "delete the Service"]).await;
-        let again = made_again(world, "tenant-apiserver").await;
+        create(env, other).await;
+        let _manager = Manager::start(env).await;
+        endpoint_lost(env, &[&address, "delete the Service"]).await;
+        let again = made_again(env, "tenant-apiserver").await;
         assert_eq!(cluster_ip(&again), address);
-        world.wait_condition("Available", "True").await;
+        env.wait_condition("Available", "True").await;
     });
 }

@@ -2,20 +2,20 @@
 
 use super::{Running, running, running_of};
 use capn_api::{Condition, NestedControlPlane, cluster_api::Cluster};
-use capn_integration::{Manager, World, run};
+use capn_integration::{Manager, TestEnv, run};
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, Deployment},
     core::v1::{Secret, Service},
 };
 use serde_json::{Value, json};
 
-async fn why(world: &World, reason: &str, words: &[&str]) {
+async fn why(env: &TestEnv, reason: &str, words: &[&str]) {
     let told = async || {
-        let conditions = world.ncp().await.status.unwrap_or_default().conditions;
+        let conditions = env.ncp().await.status.unwrap_or_default().conditions;
         let available = |c: &Condition| c.type_ == "Available" && c.reason == reason;
         conditions.into_iter().find(available)
     };
-    let available = world.wait(&format!("the reason {reason}"), told).await;
+    let available = env.wait(&format!("the reason {reason}"), told).await;
     assert_eq!(json!(available.status), json!("True"), "what works goes on working");
     for word in words {
         assert!(
@@ -27,42 +27,35 @@ async fn why(world: &World, reason: &str, words: &[&str]) {
 }
 
 /// Spec and generation of the Deployment.
-async fn deployment(world: &World) -> (Value, Option<i64>) {
-    let live = world.get::<Deployment>("tenant-apiserver").await.unwrap();
+async fn deployment(env: &TestEnv) -> (Value, Option<i64>) {
+    let live = env.get::<Deployment>("tenant-apiserver").await.unwrap();
     (json!(live.spec), live.metadata.generation)
 }
 
 /// What was lost meanwhile is made again as it was.
-async fn mended(world: &World, running: &Running) {
-    let (before, generation) = deployment(world).await;
-    running.manager.look_again(world).await;
-    assert_eq!(
-        deployment(world).await,
-        (before.clone(), generation),
-        "nothing is rolled"
-    );
-    world.delete::<Secret>("tenant-scheduler").await;
-    world
-        .wait_for::<Secret>("tenant-scheduler", "to be issued again", |_| true)
+async fn mended(env: &TestEnv, running: &Running) {
+    let (before, generation) = deployment(env).await;
+    running.manager.look_again(env).await;
+    assert_eq!(deployment(env).await, (before.clone(), generation), "nothing is rolled");
+    env.delete::<Secret>("tenant-scheduler").await;
+    env.wait_for::<Secret>("tenant-scheduler", "to be issued again", |_| true)
         .await;
-    world.delete::<Deployment>("tenant-apiserver").await;
-    world
-        .wait_for::<Deployment>("tenant-apiserver", "to be made again", |d| json!(d.spec) == before)
+    env.delete::<Deployment>("tenant-apiserver").await;
+    env.wait_for::<Deployment>("tenant-apiserver", "to be made again", |d| json!(d.spec) == before)
         .await;
-    world.wait_condition("CertificatesValid", "True").await;
+    env.wait_condition("CertificatesValid", "True").await;
 }
 
 #[test]
 fn networks_of_a_running_control_plane_cannot_change_and_it_is_kept_alive_as_it_was() {
-    run(async |world| {
+    run(async |env| {
         let ranges = |services: &str, pods: &str| json!({"services": {"cidrBlocks": [services]}, "pods": {"cidrBlocks": [pods]}, "serviceDomain": "cluster.local"});
         let network = ranges("10.128.0.0/12", "10.16.0.0/16");
-        let running = running(world, json!({"clusterNetwork": network}), json!({})).await;
-        world
-            .wait("what it was made from to be stored", async || {
-                (world.list::<ControllerRevision>().await.len() == 1).then_some(())
-            })
-            .await;
+        let running = running(env, json!({"clusterNetwork": network}), json!({})).await;
+        env.wait("what it was made from to be stored", async || {
+            (env.list::<ControllerRevision>().await.len() == 1).then_some(())
+        })
+        .await;
         let mut domain = network.clone();
         domain["serviceDomain"] = json!("other.local");
         let cases = [
@@ -79,54 +72,52 @@ fn networks_of_a_running_control_plane_cannot_change_and_it_is_kept_alive_as_it_
         for (changed, words) in cases {
             let set = async |network: &Value| {
                 let patch = json!({"spec": {"clusterNetwork": network}});
-                world.merge::<Cluster>("tenant", &patch).await;
+                env.merge::<Cluster>("tenant", &patch).await;
             };
             set(&changed).await;
-            why(world, "Invalid", &[words, "set it back"]).await;
-            mended(world, &running).await;
+            why(env, "Invalid", &[words, "set it back"]).await;
+            mended(env, &running).await;
             set(&network).await;
-            why(world, "Available", &[]).await;
+            why(env, "Available", &[]).await;
         }
     });
 }
 
 #[test]
 fn a_control_plane_with_a_version_that_is_refused_is_kept_alive() {
-    run(async |world| {
-        let running = running(world, json!({}), json!({"version": "v1.35.2"})).await;
+    run(async |env| {
+        let running = running(env, json!({}), json!({"version": "v1.35.2"})).await;
         let set = async |version: &str| {
             let patch = json!({"spec": {"version": version}});
-            world.merge::<NestedControlPlane>("tenant", &patch).await;
+            env.merge::<NestedControlPlane>("tenant", &patch).await;
         };
         set("v1.34.9").await;
-        why(world, "Invalid", &["v1.34.9"]).await;
-        mended(world, &running).await;
+        why(env, "Invalid", &["v1.34.9"]).await;
+        mended(env, &running).await;
         set("v1.35.2").await;
-        why(world, "Available", &[]).await;
+        why(env, "Available", &[]).await;
     });
 }
 
 #[test]
 fn a_control_plane_of_which_one_write_is_refused_is_kept_alive() {
-    run(async |world| {
-        let manager = Manager::start(world).await;
-        world.cluster(json!({})).await;
+    run(async |env| {
+        let manager = Manager::start(env).await;
+        env.cluster(json!({})).await;
         let class = |class: &str| json!({"endpoint": {"type": "LoadBalancer", "loadBalancerClass": class}});
-        world.control_plane(class("example.com/one")).await;
-        world
-            .wait_for::<Service>("tenant-apiserver", "to be there", |_| true)
+        env.control_plane(class("example.com/one")).await;
+        env.wait_for::<Service>("tenant-apiserver", "to be there", |_| true)
             .await;
         let balanced = json!({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}});
-        world
-            .merge_status::<Service>("tenant-apiserver", &balanced["status"])
+        env.merge_status::<Service>("tenant-apiserver", &balanced["status"])
             .await;
-        let running = running_of(world, manager).await;
+        let running = running_of(env, manager).await;
         let patch = json!({"spec": class("example.com/two")});
-        world.merge::<NestedControlPlane>("tenant", &patch).await;
-        why(world, "WriteRefused", &["tenant-apiserver", "loadBalancerClass"]).await;
-        mended(world, &running).await;
+        env.merge::<NestedControlPlane>("tenant", &patch).await;
+        why(env, "WriteRefused", &["tenant-apiserver", "loadBalancerClass"]).await;
+        mended(env, &running).await;
         let patch = json!({"spec": class("example.com/one")});
-        world.merge::<NestedControlPlane>("tenant", &patch).await;
-        why(world, "Available", &[]).await;
+        env.merge::<NestedControlPlane>("tenant", &patch).await;
+        why(env, "Available", &[]).await;
     });
 }

@@ -1,11 +1,11 @@
 //! What can only be seen once a control plane is on its way. The test says what a StatefulSet's
-//! controller, a scheduler or a kubelet would; a condition and an event tell a person what to do,
+//! controller, a scheduler or a kubelet would; a condition and an event tell a user what to do,
 //! and it heals when that is done.
 
 use super::datastore::wait_reason;
 use super::{place_etcd, pod, prepare_etcd, running, running_of};
 use capn_api::NestedControlPlane;
-use capn_integration::{Kubelet, Manager, Object, World, run};
+use capn_integration::{Kubelet, Manager, Object, TestEnv, run};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
     core::v1::{Event, PersistentVolumeClaim, Pod, Service},
@@ -17,10 +17,10 @@ use kube::{
 use serde_json::{Value, json};
 
 /// Checks that condition and event say all of these words.
-async fn told(world: &World, reason: &str, words: &[&str]) {
-    let available = world
+async fn assert_reported(env: &TestEnv, reason: &str, words: &[&str]) {
+    let available = env
         .wait(&format!("Available=False with reason {reason}"), async || {
-            let conditions = world.ncp().await.status.unwrap_or_default().conditions;
+            let conditions = env.ncp().await.status.unwrap_or_default().conditions;
             conditions
                 .into_iter()
                 .find(|c| c.type_ == "Available" && c.reason == reason)
@@ -30,108 +30,105 @@ async fn told(world: &World, reason: &str, words: &[&str]) {
     for word in words {
         assert!(available.message.contains(word), "{word:?} is not in {available:?}");
     }
-    world.wait_warning::<NestedControlPlane>("tenant", reason, words).await;
+    env.wait_warning::<NestedControlPlane>("tenant", reason, words).await;
 }
 
 /// Makes etcd's claim, as the StatefulSet's controller does. It waits for a volume.
-async fn claim(world: &World) -> String {
-    let set = world
+async fn claim(env: &TestEnv) -> String {
+    let set = env
         .wait_for::<StatefulSet>("tenant-etcd", "to be there", |_| true)
         .await;
     let mut claim = set.spec.unwrap().volume_claim_templates.unwrap().remove(0);
     let name = format!("{}-tenant-etcd-0", claim.name_any());
     claim.metadata.name = Some(name.clone());
-    let api = world.api::<PersistentVolumeClaim>();
+    let api = env.api::<PersistentVolumeClaim>();
     api.create(&PostParams::default(), &claim).await.unwrap();
     name
 }
 
 /// A control plane whose API server's pod has this status, and then one without it.
-async fn api_server_told_and_healed(world: &World, status: Value, reason: &str, words: &[&str]) {
-    let manager = Manager::start(world).await;
-    world.tenant().await;
-    prepare_etcd(world, 0).await;
-    let deployment = world
+async fn api_server_told_and_healed(env: &TestEnv, status: Value, reason: &str, words: &[&str]) {
+    let manager = Manager::start(env).await;
+    env.tenant().await;
+    prepare_etcd(env, 0).await;
+    let deployment = env
         .wait_for::<Deployment>("tenant-apiserver", "to be there", |_| true)
         .await;
     let owner = ("ReplicaSet", "tenant-apiserver-5d4f");
-    pod(world, owner, deployment.spec.unwrap().template, status).await;
-    told(world, reason, words).await;
-    healed(world, manager).await;
+    pod(env, owner, deployment.spec.unwrap().template, status).await;
+    assert_reported(env, reason, words).await;
+    assert_recovers(env, manager).await;
 }
 
 /// New pods come up without the trouble.
-async fn healed(world: &World, manager: Manager) {
-    for pod in world.list::<Pod>().await {
+async fn assert_recovers(env: &TestEnv, manager: Manager) {
+    for pod in env.list::<Pod>().await {
         let now = DeleteParams::default().grace_period(0);
-        world.api::<Pod>().delete(&pod.name_any(), &now).await.unwrap();
+        env.api::<Pod>().delete(&pod.name_any(), &now).await.unwrap();
     }
-    let running = running_of(world, manager).await;
+    let running = running_of(env, manager).await;
     running.manager.assert_runs();
 }
 
 #[test]
 fn a_cluster_without_a_default_storage_class_is_told_and_heals_when_the_claim_is_bound() {
-    run(async |world| {
-        let manager = Manager::start(world).await;
-        world.tenant().await;
-        let claim = claim(world).await;
-        told(
-            world,
+    run(async |env| {
+        let manager = Manager::start(env).await;
+        env.tenant().await;
+        let claim = claim(env).await;
+        assert_reported(
+            env,
             "NoStorageClass",
             &[&claim, "no default StorageClass", "mark one as default"],
         )
         .await;
-        world
-            .merge_status::<PersistentVolumeClaim>(&claim, &json!({"phase": "Bound"}))
+        env.merge_status::<PersistentVolumeClaim>(&claim, &json!({"phase": "Bound"}))
             .await;
-        world
-            .wait_ncp("to name the claim no longer", |ncp| {
-                let status = ncp.status.clone().unwrap_or_default();
-                status.conditions.iter().all(|c| c.reason != "NoStorageClass")
-            })
-            .await;
-        healed(world, manager).await;
+        env.wait_ncp("to name the claim no longer", |ncp| {
+            let status = ncp.status.clone().unwrap_or_default();
+            status.conditions.iter().all(|c| c.reason != "NoStorageClass")
+        })
+        .await;
+        assert_recovers(env, manager).await;
     });
 }
 
 #[test]
 fn a_storage_class_that_is_not_there_is_told_by_name_and_heals_when_the_claim_is_bound() {
-    run(async |world| {
-        let manager = Manager::start(world).await;
-        world.cluster(json!({})).await;
+    run(async |env| {
+        let manager = Manager::start(env).await;
+        env.cluster(json!({})).await;
         let storage = json!({"etcd": {"storage": {"storageClassName": "fast"}}});
-        world.control_plane(json!({"datastore": storage})).await;
-        let claim = claim(world).await;
-        told(
-            world,
+        env.control_plane(json!({"datastore": storage})).await;
+        let claim = claim(env).await;
+        assert_reported(
+            env,
             "NoStorageClass",
             &[&claim, "there is no StorageClass \"fast\"", "create it"],
         )
         .await;
-        world
-            .merge_status::<PersistentVolumeClaim>(&claim, &json!({"phase": "Bound"}))
+        env.merge_status::<PersistentVolumeClaim>(&claim, &json!({"phase": "Bound"}))
             .await;
-        healed(world, manager).await;
+        assert_recovers(env, manager).await;
     });
 }
 
 #[test]
 fn an_image_that_does_not_exist_is_told_by_name_and_heals_when_it_can_be_pulled() {
-    run(async |world| {
+    run(async |env| {
         let image = "registry.example.com/kube-apiserver:v1.36.3";
         let waiting = json!({"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}});
         let status = json!({"phase": "Pending", "containerStatuses": [{
             "name": "kube-apiserver", "image": image, "imageID": "", "ready": false, "restartCount": 0, "state": waiting,
         }]});
         let words = ["kube-apiserver", image, "cannot be pulled", "correct its name"];
-        api_server_told_and_healed(world, status, "ImagePullFailed", &words).await;
+        api_server_told_and_healed(env, status, "ImagePullFailed", &words).await;
     });
 }
 
 #[test]
 fn an_api_server_that_refuses_its_flags_is_told_in_its_own_words_and_heals_when_they_are_mended() {
-    run(async |world| {
+    run(async |env| {
         let why = "Error: unknown flag: --no-such-flag";
         let ended = json!({"terminated": {"exitCode": 1, "reason": "Error", "message": format!("{why}\nUsage:\n")}});
         let status = json!({"phase": "Pending", "containerStatuses": [{
@@ -140,13 +137,13 @@ fn an_api_server_that_refuses_its_flags_is_told_in_its_own_words_and_heals_when_
             "lastState": ended,
         }]});
         let words = ["kube-apiserver", "ends with code 1", why];
-        api_server_told_and_healed(world, status, "CrashLoopBackOff", &words).await;
+        api_server_told_and_healed(env, status, "CrashLoopBackOff", &words).await;
     });
 }
 
 #[test]
 fn a_container_that_cannot_be_made_is_told_and_heals_when_it_can() {
-    run(async |world| {
+    run(async |env| {
         let why = "container has runAsNonRoot and image will run as root";
         let waiting = json!({"waiting": {"reason": "CreateContainerConfigError", "message": why}});
         let status = json!({"phase": "Pending", "containerStatuses": [{
@@ -154,16 +151,16 @@ fn a_container_that_cannot_be_made_is_told_and_heals_when_it_can() {
             "state": waiting,
         }]});
         let words = ["kube-apiserver", why];
-        api_server_told_and_healed(world, status, "ContainerNotCreated", &words).await;
+        api_server_told_and_healed(env, status, "ContainerNotCreated", &words).await;
     });
 }
 
 #[test]
 fn pods_that_no_node_has_room_for_are_told_and_heal_when_one_has() {
-    run(async |world| {
-        let manager = Manager::start(world).await;
-        world.tenant().await;
-        let set = world
+    run(async |env| {
+        let manager = Manager::start(env).await;
+        env.tenant().await;
+        let set = env
             .wait_for::<StatefulSet>("tenant-etcd", "to be there", |_| true)
             .await;
         let why = "0/3 nodes are available: 3 Insufficient memory.";
@@ -171,148 +168,139 @@ fn pods_that_no_node_has_room_for_are_told_and_heal_when_one_has() {
             {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why},
         ]});
         let owner = ("StatefulSet", "tenant-etcd");
-        pod(world, owner, set.spec.unwrap().template, status).await;
+        pod(env, owner, set.spec.unwrap().template, status).await;
         // A scheduler may fail at first, because it does not know the claim yet.
-        manager.look_again(world).await;
-        assert_eq!(world.wait_condition("Available", "False").await.reason, "Starting");
+        manager.look_again(env).await;
+        assert_eq!(env.wait_condition("Available", "False").await.reason, "Starting");
         let words = ["StatefulSet tenant-etcd", "cannot be placed", why];
-        told(world, "Unschedulable", &words).await;
-        healed(world, manager).await;
+        assert_reported(env, "Unschedulable", &words).await;
+        assert_recovers(env, manager).await;
     });
 }
 
 #[test]
 fn an_api_server_starts_only_when_most_of_its_store_has_its_volumes() {
-    run(async |world| {
-        let manager = Manager::start(world).await;
-        world.cluster(json!({})).await;
+    run(async |env| {
+        let manager = Manager::start(env).await;
+        env.cluster(json!({})).await;
         let members = json!({"datastore": {"etcd": {"replicas": 3}}});
-        world.control_plane(members).await;
-        prepare_etcd(world, 0).await;
-        place_etcd(world, 1).await;
-        manager.look_again(world).await;
-        assert!(world.get::<Deployment>("tenant-apiserver").await.is_none());
-        world.wait_condition("ScalingUp", "True").await;
-        prepare_etcd(world, 2).await;
-        world
-            .wait_for::<Deployment>("tenant-apiserver", "to be there", |_| true)
+        env.control_plane(members).await;
+        prepare_etcd(env, 0).await;
+        place_etcd(env, 1).await;
+        manager.look_again(env).await;
+        assert!(env.get::<Deployment>("tenant-apiserver").await.is_none());
+        env.wait_condition("ScalingUp", "True").await;
+        prepare_etcd(env, 2).await;
+        env.wait_for::<Deployment>("tenant-apiserver", "to be there", |_| true)
             .await;
     });
 }
 
 #[test]
 fn a_trouble_is_told_once_and_then_nothing_is_written() {
-    run(async |world| {
-        let manager = Manager::start(world).await;
-        world.tenant().await;
-        claim(world).await;
-        told(world, "NoStorageClass", &[]).await;
-        manager.look_again(world).await;
-        let mark = world.mark();
-        manager.look_again(world).await;
-        assert_eq!(world.all_writes(&manager.user, mark), []);
+    run(async |env| {
+        let manager = Manager::start(env).await;
+        env.tenant().await;
+        claim(env).await;
+        assert_reported(env, "NoStorageClass", &[]).await;
+        manager.look_again(env).await;
+        let mark = env.mark();
+        manager.look_again(env).await;
+        assert_eq!(env.all_writes(&manager.user, mark), []);
     });
 }
 
 /// Warns of an object as its controller or the kubelet does.
-async fn warn<K: Object>(world: &World, name: &str, reason: &str, message: &str) {
-    let about = world.get::<K>(name).await.unwrap();
+async fn warn<K: Object>(env: &TestEnv, name: &str, reason: &str, message: &str) {
+    let about = env.get::<K>(name).await.unwrap();
     let event = json!({
-        "apiVersion": "v1", "kind": "Event", "metadata": {"name": format!("{name}.warning"), "namespace": world.namespace},
+        "apiVersion": "v1", "kind": "Event", "metadata": {"name": format!("{name}.warning"), "namespace": env.namespace},
         "type": "Warning", "reason": reason, "message": message, "lastTimestamp": "2026-11-26T10:00:00Z",
-        "involvedObject": {"kind": K::kind(&()), "name": name, "namespace": world.namespace, "uid": about.uid()},
+        "involvedObject": {"kind": K::kind(&()), "name": name, "namespace": env.namespace, "uid": about.uid()},
     });
     let event: Event = serde_json::from_value(event).unwrap();
-    world
-        .api::<Event>()
-        .create(&PostParams::default(), &event)
-        .await
-        .unwrap();
+    env.api::<Event>().create(&PostParams::default(), &event).await.unwrap();
 }
 
 #[test]
 fn members_of_etcd_that_a_quota_refuses_are_told_and_it_heals_when_there_is_room() {
-    run(async |world| {
-        let manager = Manager::start(world).await;
-        world.tenant().await;
-        world
-            .wait_for::<StatefulSet>("tenant-etcd", "to be there", |_| true)
+    run(async |env| {
+        let manager = Manager::start(env).await;
+        env.tenant().await;
+        env.wait_for::<StatefulSet>("tenant-etcd", "to be there", |_| true)
             .await;
         let message = "create Pod tenant-etcd-0 in StatefulSet tenant-etcd failed error: pods \"tenant-etcd-0\" is forbidden: exceeded quota: small";
-        warn::<StatefulSet>(world, "tenant-etcd", "FailedCreate", message).await;
-        told(
-            world,
+        warn::<StatefulSet>(env, "tenant-etcd", "FailedCreate", message).await;
+        assert_reported(
+            env,
             "FailedCreate",
             &["StatefulSet tenant-etcd", "exceeded quota: small"],
         )
         .await;
-        healed(world, manager).await;
+        assert_recovers(env, manager).await;
     });
 }
 
 #[test]
 fn pods_that_a_limit_range_refuses_are_told_and_it_heals_when_they_are_taken() {
-    run(async |world| {
-        let manager = Manager::start(world).await;
-        world.tenant().await;
-        prepare_etcd(world, 0).await;
-        world
-            .wait_for::<Deployment>("tenant-apiserver", "to be there", |_| true)
+    run(async |env| {
+        let manager = Manager::start(env).await;
+        env.tenant().await;
+        prepare_etcd(env, 0).await;
+        env.wait_for::<Deployment>("tenant-apiserver", "to be there", |_| true)
             .await;
         let failure = |status: &str| {
             json!({"conditions": [{"type": "ReplicaFailure", "status": status, "reason": "FailedCreate",
                 "message": "pods \"x\" is forbidden: minimum cpu usage per Container is 50m"}]})
         };
-        world
-            .merge_status::<Deployment>("tenant-apiserver", &failure("True"))
+        env.merge_status::<Deployment>("tenant-apiserver", &failure("True"))
             .await;
-        told(
-            world,
+        assert_reported(
+            env,
             "FailedCreate",
             &["Deployment tenant-apiserver", "minimum cpu usage"],
         )
         .await;
-        world
-            .merge_status::<Deployment>("tenant-apiserver", &failure("False"))
+        env.merge_status::<Deployment>("tenant-apiserver", &failure("False"))
             .await;
-        healed(world, manager).await;
+        assert_recovers(env, manager).await;
     });
 }
 
 #[test]
 fn a_volume_that_is_not_there_is_told_by_name_and_heals_when_it_is() {
-    run(async |world| {
-        let manager = Manager::start(world).await;
-        world.tenant().await;
-        prepare_etcd(world, 0).await;
-        let deployment = world
+    run(async |env| {
+        let manager = Manager::start(env).await;
+        env.tenant().await;
+        prepare_etcd(env, 0).await;
+        let deployment = env
             .wait_for::<Deployment>("tenant-apiserver", "to be there", |_| true)
             .await;
         let mut template = deployment.spec.unwrap().template;
         template.spec.as_mut().unwrap().node_name = Some("played".into());
         let owner = ("ReplicaSet", "tenant-apiserver-5d4f");
-        pod(world, owner, template, json!({"phase": "Pending"})).await;
+        pod(env, owner, template, json!({"phase": "Pending"})).await;
         let message = "MountVolume.SetUp failed for volume \"audit\" : configmap \"audit\" not found";
-        warn::<Pod>(world, "tenant-apiserver-5d4f-0", "FailedMount", message).await;
-        told(
-            world,
+        warn::<Pod>(env, "tenant-apiserver-5d4f-0", "FailedMount", message).await;
+        assert_reported(
+            env,
             "ContainerNotCreated",
             &["Deployment tenant-apiserver", "configmap \"audit\" not found"],
         )
         .await;
-        healed(world, manager).await;
+        assert_recovers(env, manager).await;
     });
 }
 
 #[test]
 fn a_controller_manager_that_fails_is_told_and_takes_no_api_server_off_its_service() {
-    run(async |world| {
-        let running = running(world, json!({}), json!({})).await;
+    run(async |env| {
+        let running = running(env, json!({}), json!({})).await;
         drop(running._kubelet);
         let component = |pod: &Pod| pod.labels()["controlplane.cluster.x-k8s.io/component"].clone();
-        let pods = world.list::<Pod>().await;
+        let pods = env.list::<Pod>().await;
         let controllers = pods.iter().find(|pod| component(pod) == "controllers").unwrap();
-        let service = world.get::<Service>("tenant-apiserver").await.unwrap().spec.unwrap();
+        let service = env.get::<Service>("tenant-apiserver").await.unwrap().spec.unwrap();
         let selects = |pod: &Pod| {
             service
                 .selector
@@ -326,23 +314,21 @@ fn a_controller_manager_that_fails_is_told_and_takes_no_api_server_off_its_servi
         let status = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}], "containerStatuses": [{
             "name": "kube-controller-manager", "image": "i", "imageID": "", "ready": false, "restartCount": 3, "state": ended,
         }]});
-        world.merge_status::<Pod>(&controllers.name_any(), &status).await;
+        env.merge_status::<Pod>(&controllers.name_any(), &status).await;
         let none_ready = json!({"readyReplicas": 0, "availableReplicas": 0});
-        world
-            .merge_status::<Deployment>("tenant-controllers", &none_ready)
-            .await;
+        env.merge_status::<Deployment>("tenant-controllers", &none_ready).await;
         let words = [
             "kube-controller-manager",
             "Deployment tenant-controllers",
             "unknown flag: --nonsense",
         ];
         let (type_, reason) = ("ControlPlaneComponentsHealthy", "CrashLoopBackOff");
-        let told = wait_reason(world, type_, reason, &words).await;
+        let told = wait_reason(env, type_, reason, &words).await;
         assert_eq!(json!(told.status), json!("False"));
-        world.wait_warning::<NestedControlPlane>("tenant", reason, &words).await;
-        world.wait_condition("Available", "True").await;
-        let _kubelet = Kubelet::start(world);
-        world.delete::<Pod>(&controllers.name_any()).await;
-        world.wait_up().await;
+        env.wait_warning::<NestedControlPlane>("tenant", reason, &words).await;
+        env.wait_condition("Available", "True").await;
+        let _kubelet = Kubelet::start(env);
+        env.delete::<Pod>(&controllers.name_any()).await;
+        env.wait_up().await;
     });
 }

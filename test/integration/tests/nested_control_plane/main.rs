@@ -21,7 +21,7 @@ mod silence;
 mod undecodable;
 mod versions;
 
-use capn_integration::{Kubelet, Manager, TenantApiServer, World};
+use capn_integration::{Kubelet, Manager, TenantApiServer, TestEnv};
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{Pod, PodTemplateSpec, Secret, Volume},
@@ -40,18 +40,18 @@ struct Running {
 
 /// Starts everything for a Cluster and a NestedControlPlane with these fields, and waits until it
 /// is available.
-async fn running(world: &World, cluster: Value, control_plane: Value) -> Running {
-    let manager = Manager::start(world).await;
-    world.cluster(cluster).await;
-    world.control_plane(control_plane).await;
-    running_of(world, manager).await
+async fn running(env: &TestEnv, cluster: Value, control_plane: Value) -> Running {
+    let manager = Manager::start(env).await;
+    env.cluster(cluster).await;
+    env.control_plane(control_plane).await;
+    running_of(env, manager).await
 }
 
 /// Plays nodes and tenant for what a manager makes, and waits until it is available.
-async fn running_of(world: &World, manager: Manager) -> Running {
-    let tenant = TenantApiServer::start(world).await;
-    let kubelet = Kubelet::start(world);
-    world.wait_up().await;
+async fn running_of(env: &TestEnv, manager: Manager) -> Running {
+    let tenant = TenantApiServer::start(env).await;
+    let kubelet = Kubelet::start(env);
+    env.wait_up().await;
     Running {
         manager,
         tenant,
@@ -79,32 +79,31 @@ fn pod_of(name: &str, template: PodTemplateSpec) -> Pod {
 }
 
 /// Makes a pod of a workload, as its controller does, with this status.
-async fn pod(world: &World, owner: (&str, &str), template: PodTemplateSpec, status: Value) {
+async fn pod(env: &TestEnv, owner: (&str, &str), template: PodTemplateSpec, status: Value) {
     let mut pod = pod_of(&format!("{}-0", owner.1), template);
     let owner = json!([{"apiVersion": "apps/v1", "kind": owner.0, "name": owner.1, "uid": "1", "controller": true}]);
     pod.metadata.owner_references = serde_json::from_value(owner).unwrap();
-    let made = world.api::<Pod>().create(&PostParams::default(), &pod).await.unwrap();
-    world.merge_status::<Pod>(&made.name_any(), &status).await;
+    let made = env.api::<Pod>().create(&PostParams::default(), &pod).await.unwrap();
+    env.merge_status::<Pod>(&made.name_any(), &status).await;
 }
 
 /// Makes a pod of etcd that a scheduler has given a Node.
-async fn place_etcd(world: &World, ordinal: u32) {
-    let set = world
+async fn place_etcd(env: &TestEnv, ordinal: u32) {
+    let set = env
         .wait_for::<StatefulSet>("tenant-etcd", "to be there", |_| true)
         .await;
     let mut pod = pod_of(&format!("tenant-etcd-{ordinal}"), set.spec.unwrap().template);
     pod.spec.as_mut().unwrap().node_name = Some("played".into());
-    let pods = world.api::<Pod>();
+    let pods = env.api::<Pod>();
     pods.create(&PostParams::default(), &pod).await.unwrap();
 }
 
 /// Makes a pod of etcd that has its volumes and its sandbox.
-async fn prepare_etcd(world: &World, ordinal: u32) {
-    place_etcd(world, ordinal).await;
+async fn prepare_etcd(env: &TestEnv, ordinal: u32) {
+    place_etcd(env, ordinal).await;
     let condition = json!({"type": "PodReadyToStartContainers", "status": "True"});
     let status = json!({"phase": "Pending", "conditions": [condition]});
-    world
-        .merge_status::<Pod>(&format!("tenant-etcd-{ordinal}"), &status)
+    env.merge_status::<Pod>(&format!("tenant-etcd-{ordinal}"), &status)
         .await;
 }
 

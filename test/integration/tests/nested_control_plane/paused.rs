@@ -2,68 +2,66 @@
 
 use super::running;
 use capn_api::{NestedControlPlane, cluster_api::Cluster};
-use capn_integration::{Manager, Object, World, run};
+use capn_integration::{Manager, Object, TestEnv, run};
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::{Value, json};
 
 /// Writes of the manager since `mark` beside the status.
-fn beside_status(world: &World, manager: &Manager, mark: capn_integration::Mark) -> Vec<capn_integration::Write> {
-    let mut writes = world.writes(&manager.user, mark);
+fn writes_but_status(env: &TestEnv, manager: &Manager, mark: capn_integration::Mark) -> Vec<capn_integration::Write> {
+    let mut writes = env.writes(&manager.user, mark);
     writes.retain(|write| write.resource != "nestedcontrolplanes/status");
     writes
 }
 
 /// Pauses a running control plane in one way, checks, and lets it go on in another.
-async fn pauses<K: Object>(world: &World, pause: Value, resume: Value) {
-    let running = running(world, json!({}), json!({})).await;
-    world.merge::<K>("tenant", &pause).await;
-    let paused = world.wait_condition("Paused", "True").await;
+async fn pauses<K: Object>(env: &TestEnv, pause: Value, resume: Value) {
+    let running = running(env, json!({}), json!({})).await;
+    env.merge::<K>("tenant", &pause).await;
+    let paused = env.wait_condition("Paused", "True").await;
     assert!(!paused.message.is_empty(), "{paused:?}");
-    let mark = world.mark();
-    world
-        .merge::<NestedControlPlane>("tenant", &json!({"spec": {"replicas": 2}}))
+    let mark = env.mark();
+    env.merge::<NestedControlPlane>("tenant", &json!({"spec": {"replicas": 2}}))
         .await;
-    running.manager.look_again(world).await;
-    assert_eq!(beside_status(world, &running.manager, mark), []);
+    running.manager.look_again(env).await;
+    assert_eq!(writes_but_status(env, &running.manager, mark), []);
     assert_eq!(
-        world.wait_condition("Available", "True").await.reason,
+        env.wait_condition("Available", "True").await.reason,
         "Available",
         "what runs is still told"
     );
-    world.merge::<K>("tenant", &resume).await;
-    world.wait_condition("Paused", "False").await;
-    world
-        .wait_for::<Deployment>("tenant-apiserver", "two replicas", |deployment| {
-            deployment.spec.as_ref().is_some_and(|spec| spec.replicas == Some(2))
-        })
-        .await;
+    env.merge::<K>("tenant", &resume).await;
+    env.wait_condition("Paused", "False").await;
+    env.wait_for::<Deployment>("tenant-apiserver", "two replicas", |deployment| {
+        deployment.spec.as_ref().is_some_and(|spec| spec.replicas == Some(2))
+    })
+    .await;
 }
 
 #[test]
 fn the_annotation_pauses_and_its_removal_resumes() {
-    run(async |world| {
+    run(async |env| {
         let annotation = |value: Value| json!({"metadata": {"annotations": {"cluster.x-k8s.io/paused": value}}});
-        pauses::<NestedControlPlane>(world, annotation(json!("")), annotation(Value::Null)).await;
+        pauses::<NestedControlPlane>(env, annotation(json!("")), annotation(Value::Null)).await;
     });
 }
 
 #[test]
 fn spec_paused_of_the_cluster_pauses_and_its_removal_resumes() {
-    run(async |world| {
+    run(async |env| {
         let paused = |value: Value| json!({"spec": {"paused": value}});
-        pauses::<Cluster>(world, paused(json!(true)), paused(Value::Null)).await;
+        pauses::<Cluster>(env, paused(json!(true)), paused(Value::Null)).await;
     });
 }
 
 #[test]
 fn what_is_paused_from_the_start_makes_nothing() {
-    run(async |world| {
-        let manager = Manager::start(world).await;
-        let mark = world.mark();
-        world.cluster(json!({"paused": true})).await;
-        world.control_plane(json!({})).await;
-        world.wait_condition("Paused", "True").await;
-        manager.look_again(world).await;
-        assert_eq!(beside_status(world, &manager, mark), []);
+    run(async |env| {
+        let manager = Manager::start(env).await;
+        let mark = env.mark();
+        env.cluster(json!({"paused": true})).await;
+        env.control_plane(json!({})).await;
+        env.wait_condition("Paused", "True").await;
+        manager.look_again(env).await;
+        assert_eq!(writes_but_status(env, &manager, mark), []);
     });
 }

@@ -3,7 +3,7 @@
 
 use super::{running, signed, text};
 use capn_api::NestedControlPlane;
-use capn_integration::{Manager, Pair, World, old_client, run};
+use capn_integration::{Manager, Pair, TestEnv, old_client, run};
 use k8s_openapi::{
     ByteString,
     api::{
@@ -34,9 +34,9 @@ fn life(certificate: &str) -> i64 {
 }
 
 /// A line of each private key, as PEM has it and as it is inside a Secret or a kubeconfig.
-async fn keys(world: &World) -> Vec<String> {
+async fn keys(env: &TestEnv) -> Vec<String> {
     let mut all = Vec::new();
-    for secret in world.list::<Secret>().await {
+    for secret in env.list::<Secret>().await {
         let mut pems: Vec<_> = secret
             .data
             .iter()
@@ -58,18 +58,18 @@ async fn keys(world: &World) -> Vec<String> {
 
 #[test]
 fn private_keys_are_in_secrets_and_nowhere_else() {
-    run(async |world| {
-        let running = running(world, json!({}), json!({})).await;
-        let keys = keys(world).await;
+    run(async |env| {
+        let running = running(env, json!({}), json!({})).await;
+        let keys = keys(env).await;
         assert!(keys.len() > 20, "only {} keys are known", keys.len() / 2);
         let places = [
-            ("the NestedControlPlane", json!(world.ncp().await).to_string()),
-            ("Deployments", json!(world.list::<Deployment>().await).to_string()),
-            ("StatefulSets", json!(world.list::<StatefulSet>().await).to_string()),
-            ("Pods", json!(world.list::<Pod>().await).to_string()),
-            ("Services", json!(world.list::<Service>().await).to_string()),
-            ("ConfigMaps", json!(world.list::<ConfigMap>().await).to_string()),
-            ("Events", json!(world.list::<Event>().await).to_string()),
+            ("the NestedControlPlane", json!(env.ncp().await).to_string()),
+            ("Deployments", json!(env.list::<Deployment>().await).to_string()),
+            ("StatefulSets", json!(env.list::<StatefulSet>().await).to_string()),
+            ("Pods", json!(env.list::<Pod>().await).to_string()),
+            ("Services", json!(env.list::<Service>().await).to_string()),
+            ("ConfigMaps", json!(env.list::<ConfigMap>().await).to_string()),
+            ("Events", json!(env.list::<Event>().await).to_string()),
             ("the tenant", json!(running.tenant.objects()).to_string()),
             ("the manager's log", running.manager.log()),
         ];
@@ -110,9 +110,9 @@ fn keys_of(pod: &Pod) -> Vec<String> {
 
 #[test]
 fn each_component_is_given_the_private_keys_that_it_uses_and_no_other() {
-    run(async |world| {
-        let _running = running(world, json!({}), json!({})).await;
-        let mut found: Vec<_> = world.list::<Pod>().await.iter().flat_map(keys_of).collect();
+    run(async |env| {
+        let _running = running(env, json!({}), json!({})).await;
+        let mut found: Vec<_> = env.list::<Pod>().await.iter().flat_map(keys_of).collect();
         found.sort();
         assert_eq!(
             found,
@@ -136,15 +136,15 @@ fn each_component_is_given_the_private_keys_that_it_uses_and_no_other() {
 /// "This secret MUST not be shared with other users or applications."
 #[test]
 fn the_kubeconfig_secret_of_cluster_api_is_mounted_by_no_pod() {
-    run(async |world| {
-        let _running = running(world, json!({}), json!({})).await;
-        let key = credentials(&world.secret("tenant-kubeconfig").await).1;
-        for secret in world.list::<Secret>().await {
+    run(async |env| {
+        let _running = running(env, json!({}), json!({})).await;
+        let key = credentials(&env.secret("tenant-kubeconfig").await).1;
+        for secret in env.list::<Secret>().await {
             let data = secret.data.unwrap_or_default();
             let shared = data.values().any(|value| value.0 == key.as_bytes());
             assert!(!shared, "{:?} holds the administrator's key too", secret.metadata.name);
         }
-        let pods = world.list::<Pod>().await;
+        let pods = env.list::<Pod>().await;
         assert_eq!(pods.len(), 3);
         for pod in pods {
             let spec = json!(pod.spec).to_string();
@@ -156,18 +156,18 @@ fn the_kubeconfig_secret_of_cluster_api_is_mounted_by_no_pod() {
 
 /// "The client certificate MUST be kept with a reasonably short expiration period."
 #[test]
-fn the_client_certificate_of_the_kubeconfig_lives_a_year_unless_a_person_says_less() {
-    run(async |world| {
+fn the_client_certificate_of_the_kubeconfig_lives_a_year_unless_a_user_says_less() {
+    run(async |env| {
         let day = 24 * 60 * 60;
         for (spec, longest) in [
             (json!({}), 366 * day),
             (json!({"certificates": {"validity": "48h"}}), 3 * day),
         ] {
-            let world = world.beside().await;
-            let _manager = Manager::start(&world).await;
-            world.cluster(json!({})).await;
-            world.control_plane(spec).await;
-            let secret = world
+            let env = env.sibling().await;
+            let _manager = Manager::start(&env).await;
+            env.cluster(json!({})).await;
+            env.control_plane(spec).await;
+            let secret = env
                 .wait_for::<Secret>("tenant-kubeconfig", "to be there", |_| true)
                 .await;
             let life = life(&credentials(&secret).0);
@@ -179,48 +179,45 @@ fn the_client_certificate_of_the_kubeconfig_lives_a_year_unless_a_person_says_le
 /// "... and periodically regenerated to keep a valid set of credentials available."
 #[test]
 fn a_client_certificate_of_the_kubeconfig_that_nears_its_end_is_regenerated() {
-    run(async |world| {
-        let running = running(world, json!({}), json!({})).await;
-        let ca = world.secret("tenant-ca").await;
+    run(async |env| {
+        let running = running(env, json!({}), json!({})).await;
+        let ca = env.secret("tenant-ca").await;
         let ca = Pair {
             certificate: text(&ca, "tls.crt"),
             key: text(&ca, "tls.key"),
         };
-        let far = stored(world, &ca, 3650).await;
-        running.manager.look_again(world).await;
-        assert_eq!(credentials(&world.secret("tenant-kubeconfig").await).0, far);
-        let near = stored(world, &ca, 2).await;
-        world
-            .wait_for::<Secret>("tenant-kubeconfig", "another certificate", |secret| {
-                credentials(secret).0 != near
-            })
-            .await;
-        let secret = world.secret("tenant-kubeconfig").await;
+        let far = stored(env, &ca, 3650).await;
+        running.manager.look_again(env).await;
+        assert_eq!(credentials(&env.secret("tenant-kubeconfig").await).0, far);
+        let near = stored(env, &ca, 2).await;
+        env.wait_for::<Secret>("tenant-kubeconfig", "another certificate", |secret| {
+            credentials(secret).0 != near
+        })
+        .await;
+        let secret = env.secret("tenant-kubeconfig").await;
         let new = credentials(&secret).0;
         assert!(life(&new) > 300 * 24 * 60 * 60);
         assert!(signed(&new, &ca.certificate), "another authority signed it");
-        let told = async |words: &[&str]| {
+        let assert_reported = async |words: &[&str]| {
             let reason = "CertificateReissued";
-            world
-                .wait_event::<NestedControlPlane>("tenant", "Normal", reason, words)
+            env.wait_event::<NestedControlPlane>("tenant", "Normal", reason, words)
                 .await;
         };
-        told(&["due for renewal): tenant-kubeconfig/tls"]).await;
-        world.delete::<Secret>("tenant-scheduler").await;
-        told(&["missing or unreadable): tenant-scheduler/tls"]).await;
+        assert_reported(&["due for renewal): tenant-kubeconfig/tls"]).await;
+        env.delete::<Secret>("tenant-scheduler").await;
+        assert_reported(&["missing or unreadable): tenant-scheduler/tls"]).await;
     });
 }
 
 /// Stores an administrator's certificate that began long ago and ends in so many days.
-async fn stored(world: &World, ca: &Pair, days: i64) -> String {
+async fn stored(env: &TestEnv, ca: &Pair, days: i64) -> String {
     let old = old_client(ca, "kubernetes-admin", "system:masters", days);
-    let mut config: Value = serde_saphyr::from_str(&text(&world.secret("tenant-kubeconfig").await, "value")).unwrap();
+    let mut config: Value = serde_saphyr::from_str(&text(&env.secret("tenant-kubeconfig").await, "value")).unwrap();
     let user = &mut config["users"][0]["user"];
     user["client-certificate-data"] = json!(ByteString(old.certificate.clone().into_bytes()));
     user["client-key-data"] = json!(ByteString(old.key.into_bytes()));
     let value = ByteString(config.to_string().into_bytes());
-    world
-        .merge::<Secret>("tenant-kubeconfig", &json!({"data": {"value": value}}))
+    env.merge::<Secret>("tenant-kubeconfig", &json!({"data": {"value": value}}))
         .await;
     old.certificate
 }

@@ -2,7 +2,7 @@
 
 use super::running;
 use capn_integration::{Manager, Write, run};
-use capn_integration::{World, snapshot};
+use capn_integration::{TestEnv, snapshot};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
     core::v1::{Secret, Service},
@@ -14,17 +14,17 @@ use serde_json::json;
 const SETTLED: usize = 10;
 
 /// Writes of one more pass.
-async fn one_more_pass(world: &World, manager: &Manager) -> Vec<Write> {
-    let mark = world.mark();
-    manager.look_again(world).await;
-    world.writes(&manager.user, mark)
+async fn one_more_pass(env: &TestEnv, manager: &Manager) -> Vec<Write> {
+    let mark = env.mark();
+    manager.look_again(env).await;
+    env.writes(&manager.user, mark)
 }
 
 /// Passes until one writes nothing.
-async fn settle(world: &World, manager: &Manager) {
+async fn settle(env: &TestEnv, manager: &Manager) {
     let mut writes = Vec::new();
     for _ in 0..SETTLED {
-        writes = one_more_pass(world, manager).await;
+        writes = one_more_pass(env, manager).await;
         if writes.is_empty() {
             return;
         }
@@ -34,12 +34,12 @@ async fn settle(world: &World, manager: &Manager) {
 
 #[test]
 fn a_second_pass_over_an_unchanged_world_writes_nothing() {
-    run(async |world| {
-        let running = running(world, json!({}), json!({"replicas": 2})).await;
-        settle(world, &running.manager).await;
+    run(async |env| {
+        let running = running(env, json!({}), json!({"replicas": 2})).await;
+        settle(env, &running.manager).await;
         let in_tenant = running.tenant.objects();
         for pass in 1..=3 {
-            assert_eq!(one_more_pass(world, &running.manager).await, [], "pass {pass}");
+            assert_eq!(one_more_pass(env, &running.manager).await, [], "pass {pass}");
         }
         assert_eq!(running.tenant.objects(), in_tenant);
     });
@@ -47,55 +47,53 @@ fn a_second_pass_over_an_unchanged_world_writes_nothing() {
 
 #[test]
 fn a_control_plane_that_waits_for_its_pods_writes_nothing_either() {
-    run(async |world| {
-        let manager = Manager::start(world).await;
-        world.tenant().await;
-        world
-            .wait_ncp("with an endpoint", |ncp| ncp.spec.control_plane_endpoint.is_some())
+    run(async |env| {
+        let manager = Manager::start(env).await;
+        env.tenant().await;
+        env.wait_ncp("with an endpoint", |ncp| ncp.spec.control_plane_endpoint.is_some())
             .await;
-        settle(world, &manager).await;
-        assert_eq!(one_more_pass(world, &manager).await, []);
+        settle(env, &manager).await;
+        assert_eq!(one_more_pass(env, &manager).await, []);
     });
 }
 
 #[test]
 fn a_manager_that_starts_again_leaves_every_object_at_its_resource_version() {
-    run(async |world| {
-        let running = running(world, json!({}), json!({})).await;
-        settle(world, &running.manager).await;
-        let before = versions(world).await;
+    run(async |env| {
+        let running = running(env, json!({}), json!({})).await;
+        settle(env, &running.manager).await;
+        let before = versions(env).await;
         running.manager.kill();
-        let again = Manager::start(world).await;
-        world
-            .wait("its first pass", async || {
-                (again.passes("NestedControlPlane").await > 0).then_some(())
-            })
-            .await;
-        assert_eq!(versions(world).await, before);
+        let again = Manager::start(env).await;
+        env.wait("its first pass", async || {
+            (again.passes("NestedControlPlane").await > 0).then_some(())
+        })
+        .await;
+        assert_eq!(versions(env).await, before);
     });
 }
 
 #[test]
 fn what_others_add_to_our_objects_stays() {
-    run(async |world| {
-        let running = running(world, json!({}), json!({})).await;
-        settle(world, &running.manager).await;
+    run(async |env| {
+        let running = running(env, json!({}), json!({})).await;
+        settle(env, &running.manager).await;
         let theirs =
             json!({"metadata": {"annotations": {"example.com/mine": "yes"}, "labels": {"example.com/mine": "yes"}}});
-        world.merge::<Service>("tenant-apiserver", &theirs).await;
-        world.merge::<Deployment>("tenant-apiserver", &theirs).await;
-        world.merge::<Secret>("tenant-kubeconfig", &theirs).await;
-        settle(world, &running.manager).await;
+        env.merge::<Service>("tenant-apiserver", &theirs).await;
+        env.merge::<Deployment>("tenant-apiserver", &theirs).await;
+        env.merge::<Secret>("tenant-kubeconfig", &theirs).await;
+        settle(env, &running.manager).await;
         assert_eq!(
-            world.get::<Service>("tenant-apiserver").await.unwrap().labels()["example.com/mine"],
+            env.get::<Service>("tenant-apiserver").await.unwrap().labels()["example.com/mine"],
             "yes"
         );
         assert_eq!(
-            world.get::<Deployment>("tenant-apiserver").await.unwrap().labels()["example.com/mine"],
+            env.get::<Deployment>("tenant-apiserver").await.unwrap().labels()["example.com/mine"],
             "yes"
         );
         assert_eq!(
-            world.secret("tenant-kubeconfig").await.labels()["example.com/mine"],
+            env.secret("tenant-kubeconfig").await.labels()["example.com/mine"],
             "yes"
         );
     });
@@ -103,39 +101,34 @@ fn what_others_add_to_our_objects_stays() {
 
 #[test]
 fn what_others_break_in_our_objects_is_mended() {
-    run(async |world| {
-        let running = running(world, json!({}), json!({})).await;
-        settle(world, &running.manager).await;
-        let before = snapshot(world).await;
-        world
-            .merge::<Deployment>("tenant-apiserver", &json!({"spec": {"replicas": 0}}))
+    run(async |env| {
+        let running = running(env, json!({}), json!({})).await;
+        settle(env, &running.manager).await;
+        let before = snapshot(env).await;
+        env.merge::<Deployment>("tenant-apiserver", &json!({"spec": {"replicas": 0}}))
             .await;
-        world
-            .merge::<StatefulSet>("tenant-etcd", &json!({"spec": {"replicas": 2}}))
+        env.merge::<StatefulSet>("tenant-etcd", &json!({"spec": {"replicas": 2}}))
             .await;
-        world
-            .merge::<Service>("tenant-etcd", &json!({"spec": {"publishNotReadyAddresses": false}}))
+        env.merge::<Service>("tenant-etcd", &json!({"spec": {"publishNotReadyAddresses": false}}))
             .await;
-        world.delete::<Service>("tenant-etcd-peer").await;
-        world.delete::<Secret>("tenant-scheduler").await;
-        world
-            .merge::<Secret>("tenant-kubeconfig", &json!({"data": {"value": "bm9uc2Vuc2U="}}))
+        env.delete::<Service>("tenant-etcd-peer").await;
+        env.delete::<Secret>("tenant-scheduler").await;
+        env.merge::<Secret>("tenant-kubeconfig", &json!({"data": {"value": "bm9uc2Vuc2U="}}))
             .await;
-        world
-            .wait("everything as it was", async || {
-                capn_integration::difference(&before, &snapshot(world).await)
-                    .is_empty()
-                    .then_some(())
-            })
-            .await;
-        let kubeconfig = super::text(&world.secret("tenant-kubeconfig").await, "value");
+        env.wait("everything as it was", async || {
+            capn_integration::difference(&before, &snapshot(env).await)
+                .is_empty()
+                .then_some(())
+        })
+        .await;
+        let kubeconfig = super::text(&env.secret("tenant-kubeconfig").await, "value");
         assert!(kubeconfig.contains("client-key-data"), "the kubeconfig was not mended");
     });
 }
 
 /// resourceVersions of all that the manager has made, and of the object itself.
-async fn versions(world: &World) -> Vec<(String, Option<String>)> {
-    let mut all = vec![("NestedControlPlane".to_owned(), world.ncp().await.resource_version())];
+async fn versions(env: &TestEnv) -> Vec<(String, Option<String>)> {
+    let mut all = vec![("NestedControlPlane".to_owned(), env.ncp().await.resource_version())];
     fn add<K: kube::Resource>(all: &mut Vec<(String, Option<String>)>, objects: Vec<K>) {
         all.extend(
             objects
@@ -143,9 +136,9 @@ async fn versions(world: &World) -> Vec<(String, Option<String>)> {
                 .map(|object| (object.name_any(), object.resource_version())),
         );
     }
-    add(&mut all, world.list::<Service>().await);
-    add(&mut all, world.list::<Secret>().await);
-    add(&mut all, world.list::<Deployment>().await);
-    add(&mut all, world.list::<StatefulSet>().await);
+    add(&mut all, env.list::<Service>().await);
+    add(&mut all, env.list::<Secret>().await);
+    add(&mut all, env.list::<Deployment>().await);
+    add(&mut all, env.list::<StatefulSet>().await);
     all
 }

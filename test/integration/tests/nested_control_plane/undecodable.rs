@@ -1,7 +1,7 @@
 //! One object that the manager cannot decode, or a kind that it cannot list.
 
 use capn_api::NestedControlPlane;
-use capn_integration::{Manager, Options, World, run_without};
+use capn_integration::{Manager, Options, TestEnv, run_without};
 use k8s_openapi::{
     api::apps::v1::StatefulSet, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
@@ -12,8 +12,8 @@ use kube::{
 use serde_json::{Value, json};
 
 /// Lets `spec.rollout` of a NestedControlPlane be anything, as a CRD of another release may.
-async fn loosen(world: &World) {
-    let kinds = Api::<CustomResourceDefinition>::all(world.client.clone());
+async fn loosen(env: &TestEnv) {
+    let kinds = Api::<CustomResourceDefinition>::all(env.client.clone());
     let name = "nestedcontrolplanes.controlplane.cluster.x-k8s.io";
     let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/rollout";
     let mut kind = json!(kinds.get(name).await.unwrap());
@@ -24,22 +24,21 @@ async fn loosen(world: &World) {
 
 #[test]
 fn an_object_that_cannot_be_decoded_is_told_and_holds_up_no_other() {
-    run_without(&["infrastructure.cluster.x-k8s.io"], async |world| {
-        loosen(world).await;
-        let other = world.beside().await;
+    run_without(&["infrastructure.cluster.x-k8s.io"], async |env| {
+        loosen(env).await;
+        let other = env.sibling().await;
         let bad = json!({
             "apiVersion": "controlplane.cluster.x-k8s.io/v1alpha1", "kind": "NestedControlPlane",
             "metadata": {"name": "tenant"}, "spec": {"version": "v1.36.3", "rollout": {"after": "9999-12-31T23:59:59Z"}},
         });
-        world.cluster(json!({})).await;
-        world
-            .wait("the schema to be loosened", async || {
-                let params = PatchParams::apply("a-user").force();
-                world.try_apply(&bad, &params).await.ok()
-            })
-            .await;
+        env.cluster(json!({})).await;
+        env.wait("the schema to be loosened", async || {
+            let params = PatchParams::apply("a-user").force();
+            env.try_apply(&bad, &params).await.ok()
+        })
+        .await;
         let manager = Manager::start_with(
-            world,
+            env,
             Options {
                 one_namespace: false,
                 ..Options::default()
@@ -56,7 +55,7 @@ fn an_object_that_cannot_be_decoded_is_told_and_holds_up_no_other() {
         let line = told.lines().find(|line| line.contains("cannot be decoded"));
         let line = line.unwrap_or_else(|| panic!("nothing is told:\n{told}"));
         assert!(
-            line.contains(&world.namespace) && line.contains("NestedControlPlane"),
+            line.contains(&env.namespace) && line.contains("NestedControlPlane"),
             "{line}"
         );
         let metrics = manager.metrics().await;
@@ -65,20 +64,18 @@ fn an_object_that_cannot_be_decoded_is_told_and_holds_up_no_other() {
             "{metrics}"
         );
         // It is taken up again once it is corrected.
-        world
-            .merge::<NestedControlPlane>("tenant", &json!({"spec": {"rollout": Value::Null}}))
+        env.merge::<NestedControlPlane>("tenant", &json!({"spec": {"rollout": Value::Null}}))
             .await;
-        world
-            .wait_for::<StatefulSet>("tenant-etcd", "to be there", |_| true)
+        env.wait_for::<StatefulSet>("tenant-etcd", "to be there", |_| true)
             .await;
     });
 }
 
 #[test]
 fn a_manager_that_cannot_list_is_not_ready_and_says_of_what() {
-    run_without(&["controlplane.cluster.x-k8s.io"], async |world| {
-        let manager = Manager::start(world).await;
-        let readiness = world
+    run_without(&["controlplane.cluster.x-k8s.io"], async |env| {
+        let manager = Manager::start(env).await;
+        let readiness = env
             .wait("the manager not to be ready", async || {
                 let readiness = manager.readiness().await;
                 readiness.starts_with("HTTP/1.1 503").then_some(readiness)

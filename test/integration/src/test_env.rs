@@ -34,7 +34,7 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// User that tests and players act as.
 pub(crate) const ADMIN: &str = "capn-integration-admin";
 /// Field manager of what tests write.
-const PERSON: &str = "a-person";
+const USER: &str = "a-user";
 /// Name of the Cluster in a namespace; one a test is enough for most.
 pub(crate) const CLUSTER: &str = "tenant";
 
@@ -46,7 +46,7 @@ pub trait Object:
 impl<K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned> Object for K {}
 
 /// What one test sees.
-pub struct World {
+pub struct TestEnv {
     /// What all tests of the binary share.
     pub environment: &'static Environment,
     /// Namespace of this test alone.
@@ -58,26 +58,26 @@ pub struct World {
 }
 
 /// Runs a test. When it panics, its world is written to a folder, which the panic names.
-pub fn run(test: impl AsyncFnOnce(&World)) {
+pub fn run(test: impl AsyncFnOnce(&TestEnv)) {
     run_in(Environment::shared(), test);
 }
 
 /// Runs a test on an API server of its own that has no kinds of these groups.
-pub fn run_without(groups: &[&str], test: impl AsyncFnOnce(&World)) {
-    run_in(Box::leak(Box::new(Environment::start())), async |world| {
-        world.remove_kinds(groups).await;
-        test(world).await;
+pub fn run_without(groups: &[&str], test: impl AsyncFnOnce(&TestEnv)) {
+    run_in(Box::leak(Box::new(Environment::start())), async |env| {
+        env.remove_kinds(groups).await;
+        test(env).await;
     });
 }
 
-fn run_in(environment: &'static Environment, test: impl AsyncFnOnce(&World)) {
+fn run_in(environment: &'static Environment, test: impl AsyncFnOnce(&TestEnv)) {
     let name = std::thread::current().name().unwrap_or("test").to_owned();
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(2).enable_all().build().expect("no runtime");
-    let world = runtime.block_on(World::new(environment, name));
-    let outcome = catch_unwind(AssertUnwindSafe(|| runtime.block_on(test(&world))));
+    let env = runtime.block_on(TestEnv::new(environment, name));
+    let outcome = catch_unwind(AssertUnwindSafe(|| runtime.block_on(test(&env))));
     if let Err(cause) = outcome {
-        let folder = runtime.block_on(dump::dump(&world));
+        let folder = runtime.block_on(dump::dump(&env));
         panic!(
             "{}\nthe state that explains it is in {}",
             text(cause.as_ref()),
@@ -93,7 +93,7 @@ pub(crate) fn text(cause: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "panicked".into())
 }
 
-impl World {
+impl TestEnv {
     async fn new(environment: &'static Environment, test: String) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let client = environment.client().await;
@@ -143,7 +143,7 @@ impl World {
     }
 
     /// Another namespace of the same test, seen by the same client.
-    pub async fn beside(&self) -> Self {
+    pub async fn sibling(&self) -> Self {
         let mut other = Self::new(self.environment, self.test.clone()).await;
         other.client = self.client.clone();
         other
@@ -246,7 +246,7 @@ impl World {
 
     /// Applies an object that is good.
     pub async fn apply(&self, object: &Value) -> Value {
-        let params = PatchParams::apply(PERSON).force().validation_strict();
+        let params = PatchParams::apply(USER).force().validation_strict();
         self.try_apply(object, &params)
             .await
             .unwrap_or_else(|why| panic!("refused: {why}\n{object:#}"))
@@ -254,7 +254,7 @@ impl World {
 
     /// Applies an object that must be refused, and returns why. Nothing is stored.
     pub async fn refused(&self, object: &Value) -> String {
-        let params = PatchParams::apply(PERSON).force().validation_strict().dry_run();
+        let params = PatchParams::apply(USER).force().validation_strict().dry_run();
         match self.try_apply(object, &params).await {
             Ok(_) => panic!("was not refused: {object:#}"),
             Err(why) => why,
@@ -402,7 +402,7 @@ impl World {
         serde_json::from_value(self.apply(&object).await).expect("a NestedControlPlane")
     }
 
-    /// A Cluster and its NestedControlPlane, as a person starts: the version alone.
+    /// A Cluster and its NestedControlPlane, as a user starts: the version alone.
     pub async fn tenant(&self) -> NestedControlPlane {
         self.cluster(json!({})).await;
         self.control_plane(json!({})).await
