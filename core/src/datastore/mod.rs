@@ -1,7 +1,6 @@
 //! Where control planes keep their data: the objects, flags and certificates that a datastore needs, whether it
 //! serves, whether it still has its data, and how it is torn down. The only kind is an etcd of the control plane's
-//! own. The plan of a
-//! control plane knows no kind; another one is another folder, and a choice here.
+//! own. The plan of a control plane knows no kind; another one is another folder, and a choice here.
 
 mod dedicated_etcd;
 

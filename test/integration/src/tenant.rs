@@ -269,7 +269,7 @@ fn done(store: &Stored, method: &Method, path: String, mut sent: Value, merges: 
         (&Method::PATCH, None) if merges => failure(StatusCode::NOT_FOUND, "NotFound", &path),
         (&Method::POST | &Method::PATCH | &Method::PUT, known) => {
             if let Some(mut known) = known.filter(|_| merges) {
-                merge(&mut known, &sent);
+                json_patch::merge(&mut known, &sent);
                 sent = known;
             }
             sent["metadata"]["uid"] = json!(path);
@@ -289,23 +289,6 @@ fn done(store: &Stored, method: &Method, path: String, mut sent: Value, merges: 
             (StatusCode::OK, known)
         }
         _ => failure(StatusCode::NOT_FOUND, "NotFound", &path),
-    }
-}
-
-/// RFC 7386.
-fn merge(into: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *into = patch.clone();
-        return;
-    };
-    if !into.is_object() {
-        *into = json!({});
-    }
-    for (key, value) in patch {
-        match value {
-            Value::Null => drop(into.as_object_mut().and_then(|fields| fields.remove(key))),
-            value => merge(&mut into[key], value),
-        }
     }
 }
 

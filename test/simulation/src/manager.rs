@@ -289,7 +289,7 @@ fn patch_control_plane(world: &mut World, patch: &Value) -> Reply {
         return Err(World::refused("patch", &of, 409, "Conflict"));
     }
     let mut value = serde_json::to_value(&live).unwrap_or_default();
-    merge(&mut value, patch);
+    json_patch::merge(&mut value, patch);
     let version = world.next();
     value["metadata"]["resourceVersion"] = version.to_string().into();
     match serde_json::from_value::<NestedControlPlane>(value) {
@@ -302,25 +302,5 @@ fn patch_control_plane(world: &mut World, patch: &Value) -> Reply {
             Ok(Answer::ControlPlane(Box::new(patched)))
         }
         Err(_) => Err(World::refused("patch", &of, 422, "Invalid")),
-    }
-}
-
-/// RFC 7386.
-pub(crate) fn merge(value: &mut Value, patch: &Value) {
-    let Some(fields) = patch.as_object() else {
-        *value = patch.clone();
-        return;
-    };
-    if !value.is_object() {
-        *value = Value::Object(serde_json::Map::new());
-    }
-    for (name, field) in fields {
-        if field.is_null() {
-            if let Some(value) = value.as_object_mut() {
-                value.remove(name);
-            }
-        } else {
-            merge(&mut value[name], field);
-        }
     }
 }

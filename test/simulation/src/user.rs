@@ -1,6 +1,5 @@
 //! A user who deletes, edits, and makes objects with our names.
 
-use crate::manager::merge;
 use crate::objects::{Key, content, key, meta, meta_mut};
 use crate::workloads::is_workload;
 use crate::world::{NAMESPACE, World};
@@ -120,7 +119,7 @@ impl World {
         let version = self.next().to_string();
         if let Some(ncp) = &mut self.ncp {
             let mut spec = serde_json::to_value(&ncp.spec).unwrap_or_default();
-            merge(&mut spec, &patch);
+            json_patch::merge(&mut spec, &patch);
             if let Ok(spec) = serde_json::from_value(spec) {
                 ncp.spec = spec;
                 ncp.metadata.generation = Some(ncp.metadata.generation.unwrap_or_default() + 1);

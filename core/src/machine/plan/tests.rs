@@ -23,25 +23,8 @@ struct Workload {
 }
 
 fn merged(value: &impl serde::Serialize, patch: &Value) -> Value {
-    fn merge(into: &mut Value, patch: &Value) {
-        match patch.as_object() {
-            None => *into = patch.clone(),
-            Some(fields) => {
-                for (name, field) in fields {
-                    if field.is_null() {
-                        into.as_object_mut().map(|into| into.remove(name));
-                    } else {
-                        if !into.is_object() {
-                            *into = json!({});
-                        }
-                        merge(&mut into[name], field);
-                    }
-                }
-            }
-        }
-    }
     let mut merged = serde_json::to_value(value).unwrap();
-    merge(&mut merged, patch);
+    json_patch::merge(&mut merged, patch);
     merged
 }
 

@@ -1,6 +1,5 @@
 //! The objects of a machine, and what may never happen to them.
 
-use crate::manager::merge;
 use capn_api::{KubevirtMachine, cluster_api::Machine};
 use capn_core::{
     api_error::{ApiError, Cause},
@@ -194,7 +193,7 @@ impl World {
     /// An object with a patch merged into it, and a new resourceVersion.
     pub(super) fn patched<K: Serialize + DeserializeOwned>(&mut self, live: K, patch: &Value) -> Option<K> {
         let mut merged = serde_json::to_value(live).unwrap_or_default();
-        merge(&mut merged, patch);
+        json_patch::merge(&mut merged, patch);
         merged["metadata"]["resourceVersion"] = self.next_version().into();
         self.writes += 1;
         made(&merged)
