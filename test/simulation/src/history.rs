@@ -36,6 +36,37 @@ impl fmt::Display for Violation {
 
 impl std::error::Error for Violation {}
 
+impl Violation {
+    /// Fails when something was found in the history of this seed, and tells what was done before.
+    pub(crate) fn check(seed: u64, found: &mut Option<String>, log: &mut Vec<String>) -> Result<(), Self> {
+        match found.take() {
+            Some(what) => Err(Self {
+                seed,
+                what,
+                log: std::mem::take(log),
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether a life comes to rest: nothing is written in three rounds one after the other, and what is there may stay.
+/// A round says whether anything was written, and whether all may stay as it is.
+pub(crate) fn comes_to_rest(
+    rounds: u32,
+    mut round: impl FnMut() -> Result<(bool, bool), Violation>,
+) -> Result<bool, Violation> {
+    let mut quiet = 0;
+    for _ in 0..rounds {
+        let (wrote, at_rest) = round()?;
+        quiet = if wrote { 0 } else { quiet + 1 };
+        if quiet >= 3 && at_rest {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Runs the history of a seed.
 ///
 /// # Errors
@@ -61,13 +92,12 @@ pub fn run(seed: u64) -> Result<(), Violation> {
         world.check_foreign();
         check(&mut world, seed)?;
     }
-    let mut quiet = 0;
     world.unlucky = false;
     world.others_leave();
     world.say("nothing goes wrong any more");
     let [manager, _] = &mut managers;
     *manager = Manager::new("a");
-    for _ in 0..ROUNDS {
+    let rests = comes_to_rest(ROUNDS, || {
         let before = world.writes;
         for _ in 0..12 {
             world.now += SignedDuration::from_secs(20);
@@ -78,10 +108,10 @@ pub fn run(seed: u64) -> Result<(), Violation> {
             manager.step(&mut world);
         }
         check(&mut world, seed)?;
-        quiet = if world.writes == before { quiet + 1 } else { 0 };
-        if quiet >= 3 && at_rest(&world) {
-            return Ok(());
-        }
+        Ok((world.writes != before, at_rest(&world)))
+    })?;
+    if rests {
+        return Ok(());
     }
     let rest = world.ncp.as_ref().and_then(|ncp| ncp.status.as_ref());
     let told = rest
@@ -92,14 +122,7 @@ pub fn run(seed: u64) -> Result<(), Violation> {
 }
 
 fn check(world: &mut World, seed: u64) -> Result<(), Violation> {
-    match world.violation.take() {
-        Some(what) => Err(Violation {
-            seed,
-            what,
-            log: std::mem::take(&mut world.log),
-        }),
-        None => Ok(()),
-    }
+    Violation::check(seed, &mut world.violation, &mut world.log)
 }
 
 /// It is available or waits for a user; or it is gone with everything of its own.

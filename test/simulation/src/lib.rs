@@ -3,6 +3,7 @@
 //! user who deletes and edits. A seed makes a history; the same seed makes the same one again.
 
 mod datastore;
+mod failures;
 mod history;
 mod machine;
 mod manager;

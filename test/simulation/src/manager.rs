@@ -2,6 +2,7 @@
 //! between any two calls, and what it reads of the NestedControlPlane may be old.
 
 use crate::datastore::{is_of, is_ready};
+use crate::failures::{refused, silent};
 use crate::objects::key;
 use crate::user::UNUSABLE_VERSION;
 use crate::world::World;
@@ -205,7 +206,7 @@ impl Manager {
         let luck = if world.unlucky { world.rng.u8(0..100) } else { 100 };
         if luck < 2 {
             world.say(format!("{} {text}: not sent", self.name));
-            return Err(World::silent("call", &of));
+            return Err(silent("call", &of));
         }
         let before = world.writes;
         world.basis.clone_from(&self.spec);
@@ -220,7 +221,7 @@ impl Manager {
         }
         if luck == 2 {
             world.say("... and the answer is lost");
-            return Err(World::silent("call", &of));
+            return Err(silent("call", &of));
         }
         reply
     }
@@ -248,7 +249,7 @@ impl Manager {
                 {
                     return Ok(Answer::Prepared(Ok(Prepared::Whole)));
                 }
-                let error = World::silent("apply", &("ConfigMap".into(), "cluster-info".into()));
+                let error = silent("apply", &("ConfigMap".into(), "cluster-info".into()));
                 Ok(Answer::Prepared(Err(PrepareError::Unreachable(error))))
             }
         }
@@ -282,11 +283,11 @@ impl Manager {
 fn patch_control_plane(world: &mut World, patch: &Value) -> Reply {
     let of = ("NestedControlPlane".to_owned(), "acme".to_owned());
     let Some(live) = world.ncp.clone() else {
-        return Err(World::refused("patch", &of, 404, "NotFound"));
+        return Err(refused("patch", &of, 404, "NotFound"));
     };
     let wanted = patch.pointer("/metadata/resourceVersion").and_then(Value::as_str);
     if wanted.is_some() && wanted != live.resource_version().as_deref() {
-        return Err(World::refused("patch", &of, 409, "Conflict"));
+        return Err(refused("patch", &of, 409, "Conflict"));
     }
     let mut value = serde_json::to_value(&live).unwrap_or_default();
     json_patch::merge(&mut value, patch);
@@ -301,6 +302,6 @@ fn patch_control_plane(world: &mut World, patch: &Value) -> Reply {
             world.ncp = Some(patched.clone());
             Ok(Answer::ControlPlane(Box::new(patched)))
         }
-        Err(_) => Err(World::refused("patch", &of, 422, "Invalid")),
+        Err(_) => Err(refused("patch", &of, 422, "Invalid")),
     }
 }

@@ -1,9 +1,10 @@
 //! The management cluster's API server: objects, who owns them, and what it answers.
 
+use crate::failures::{refused, taken};
 use crate::objects::{Key, content, json, key, merged, meta, meta_mut};
 use capn_api::{NestedControlPlane, cluster_api::Cluster};
 use capn_core::{
-    api_error::{ApiError, Cause},
+    api_error::ApiError,
     certificates::{Secrets, secret_names},
     control_plane::{
         names::{self, Names},
@@ -19,7 +20,7 @@ use k8s_openapi::{
     api::core::v1::{PersistentVolumeClaim, Pod, Secret},
     apimachinery::pkg::apis::meta::v1::Time,
 };
-use kube::{ResourceExt, core::Status};
+use kube::ResourceExt;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -236,33 +237,6 @@ impl World {
         }
     }
 
-    fn failed(verb: &'static str, object: &Key, cause: Cause) -> ApiError {
-        ApiError {
-            verb,
-            object: format!("{} {NAMESPACE}/{}", object.0, object.1),
-            cause,
-        }
-    }
-
-    pub(crate) fn refused(verb: &'static str, object: &Key, code: u16, reason: &str) -> ApiError {
-        let status = Status {
-            code,
-            reason: reason.into(),
-            message: reason.into(),
-            ..Status::default()
-        };
-        Self::failed(verb, object, Cause::Api(Box::new(status)))
-    }
-
-    pub(crate) fn silent(verb: &'static str, object: &Key) -> ApiError {
-        Self::failed(verb, object, Cause::Unreachable("timed out".into()))
-    }
-
-    fn taken(verb: &'static str, object: &Key, owner: &Owner) -> ApiError {
-        let owner = owner.to_string();
-        Self::failed(verb, object, Cause::NameTaken { owner })
-    }
-
     fn owns(owner: &Owner, object: &Object) -> bool {
         with_object!(object, object => owner.owns(object.as_ref()))
     }
@@ -275,7 +249,7 @@ impl World {
         if let Some(read) = read
             && !Self::owns(owner, read)
         {
-            return Err(Self::taken("apply", &of, owner));
+            return Err(taken("apply", &of, owner));
         }
         match (read, &found) {
             (None, _) => {
@@ -283,7 +257,7 @@ impl World {
                     && let Some(address) = service.spec.as_ref().and_then(|spec| spec.cluster_ip.as_ref())
                     && self.taken.contains(address)
                 {
-                    return Err(Self::refused("apply", &of, 422, "Invalid"));
+                    return Err(refused("apply", &of, 422, "Invalid"));
                 }
                 self.writes += 1;
                 self.watch(None, wanted);
@@ -295,7 +269,7 @@ impl World {
                     let address =
                         |service: &k8s_openapi::api::core::v1::Service| service.spec.as_ref()?.cluster_ip.clone();
                     if address(new) != address(old) {
-                        return Err(Self::refused("apply", &of, 422, "Invalid"));
+                        return Err(refused("apply", &of, 422, "Invalid"));
                     }
                 }
                 if content(&new) == content(found) {
@@ -305,7 +279,7 @@ impl World {
                 self.watch(Some(found), &new);
                 Ok(self.put(new))
             }
-            _ => Err(Self::refused("apply", &of, 409, "Conflict")),
+            _ => Err(refused("apply", &of, 409, "Conflict")),
         }
     }
 
@@ -313,7 +287,7 @@ impl World {
         let of = key(wanted);
         match self.objects.get(&of) {
             Some(found) if Self::owns(owner, found) => Ok(found.clone()),
-            Some(_) => Err(Self::taken("create", &of, owner)),
+            Some(_) => Err(taken("create", &of, owner)),
             None => {
                 self.writes += 1;
                 Ok(self.put(wanted.clone()))
@@ -324,7 +298,7 @@ impl World {
     pub(crate) fn replace(&mut self, owner: &Owner, live: &Object, wanted: &Object) -> Result<Object, ApiError> {
         let of = key(live);
         if !Self::owns(owner, live) {
-            return Err(Self::taken("update", &of, owner));
+            return Err(taken("update", &of, owner));
         }
         match self.objects.get(&of) {
             Some(found) if meta(found).resource_version == meta(live).resource_version => {
@@ -332,8 +306,8 @@ impl World {
                 let new = merged(wanted, found);
                 Ok(self.put(new))
             }
-            Some(_) => Err(Self::refused("update", &of, 409, "Conflict")),
-            None => Err(Self::refused("update", &of, 404, "NotFound")),
+            Some(_) => Err(refused("update", &of, 409, "Conflict")),
+            None => Err(refused("update", &of, 404, "NotFound")),
         }
     }
 

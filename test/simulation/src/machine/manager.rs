@@ -1,9 +1,10 @@
 //! A manager of machines. It may die between any two actions, and what it reads of the KubevirtMachine may be old.
 
-use super::world::{World, failed, made, refused};
+use super::world::{World, key, made};
+use crate::failures::{refused, silent, taken};
 use capn_api::{KubevirtMachine, kubevirt_machine::FINALIZER};
 use capn_core::{
-    api_error::{ApiError, Cause},
+    api_error::ApiError,
     machine::{
         diagnosis::{State, running},
         kubevirt::VirtualMachineInstance,
@@ -12,7 +13,6 @@ use capn_core::{
         status::{Outcome, status},
         view::View,
     },
-    ownership::Owner,
 };
 use jiff::SignedDuration;
 use kube::ResourceExt;
@@ -50,24 +50,24 @@ impl Manager {
             *self = Self::default();
             return;
         }
-        self.running = match mem::replace(&mut self.running, Running::Nothing) {
+        self.running = match mem::take(&mut self.running) {
             Running::Nothing => self.observe(world),
             Running::Pass(view, mut pass) => match pass.next_action() {
                 Next::Do(action) => {
-                    let reply = self.carry_out(world, pass.object(), &view, &action);
+                    let reply = carry_out(world, pass.object(), &view, &action);
                     pass.absorb(&action, reply);
                     Running::Pass(view, pass)
                 }
                 Next::Done(outcome) => Running::Report(Box::new(pass.object().clone()), view, Box::new(outcome)),
             },
             Running::Delete(object, view, mut actions, waiting) => match (actions.pop_front(), waiting) {
-                (Some(action), waiting) => match self.carry_out(world, &object, &view, &action) {
+                (Some(action), waiting) => match carry_out(world, &object, &view, &action) {
                     Err(Failure::Management(error)) => Running::Report(object, view, Box::new(Outcome::Failed(error))),
                     _ => Running::Delete(object, view, actions, waiting),
                 },
                 (None, Some(waiting)) => Running::Report(object, view, Box::new(Outcome::Deleting(waiting))),
                 (None, None) => {
-                    self.release(world, &object);
+                    release(world, &object);
                     Running::Nothing
                 }
             },
@@ -92,49 +92,6 @@ impl Manager {
         }
         let pass = Provision::new(object, view.clone(), world.now);
         Running::Pass(view.into(), pass.into())
-    }
-
-    fn release(&self, world: &mut World, object: &KubevirtMachine) {
-        let same = |live: &KubevirtMachine| live.resource_version() == object.resource_version();
-        if world.object.as_ref().is_some_and(same) {
-            world.say("the machine is let go");
-            world.object = None;
-            if !world.left().is_empty() {
-                world.violate(format!("the machine is gone, and {:?} are left", world.left()));
-            }
-        }
-    }
-
-    fn carry_out(
-        &self,
-        world: &mut World,
-        object: &KubevirtMachine,
-        view: &View,
-        action: &Action,
-    ) -> Result<Answer, Failure> {
-        let luck = if world.unlucky { world.rng.u8(0..100) } else { 100 };
-        let unanswered = || match action {
-            Action::Workload(_) => Failure::WorkloadCluster("timed out".into()),
-            _ => Failure::Management(failed("call", Cause::Unreachable("timed out".into()))),
-        };
-        if luck < 3 {
-            world.say(format!("{action:?}: not sent"));
-            return Err(unanswered());
-        }
-        let reply = call(world, object, view, action);
-        world.say(format!(
-            "{action:?} {}",
-            reply
-                .as_ref()
-                .err()
-                .map(|error| format!("{error:?}"))
-                .unwrap_or_default()
-        ));
-        if luck < 5 {
-            world.say("... and the answer is lost");
-            return Err(unanswered());
-        }
-        reply
     }
 
     /// A status is written under the resourceVersion that it was computed from, and computed again where somebody
@@ -173,6 +130,43 @@ impl Manager {
     }
 }
 
+fn release(world: &mut World, object: &KubevirtMachine) {
+    let same = |live: &KubevirtMachine| live.resource_version() == object.resource_version();
+    if world.object.as_ref().is_some_and(same) {
+        world.say("the machine is let go");
+        world.object = None;
+        if !world.left().is_empty() {
+            world.violate(format!("the machine is gone, and {:?} are left", world.left()));
+        }
+    }
+}
+
+fn carry_out(world: &mut World, object: &KubevirtMachine, view: &View, action: &Action) -> Result<Answer, Failure> {
+    let luck = if world.unlucky { world.rng.u8(0..100) } else { 100 };
+    let unanswered = || match action {
+        Action::Workload(_) => Failure::WorkloadCluster("timed out".into()),
+        _ => Failure::Management(silent("call", &key())),
+    };
+    if luck < 3 {
+        world.say(format!("{action:?}: not sent"));
+        return Err(unanswered());
+    }
+    let reply = call(world, object, view, action);
+    world.say(format!(
+        "{action:?} {}",
+        reply
+            .as_ref()
+            .err()
+            .map(|error| format!("{error:?}"))
+            .unwrap_or_default()
+    ));
+    if luck < 5 {
+        world.say("... and the answer is lost");
+        return Err(unanswered());
+    }
+    reply
+}
+
 fn call(world: &mut World, object: &KubevirtMachine, view: &View, action: &Action) -> Result<Answer, Failure> {
     let owner = names::owner(object);
     let answer = match action {
@@ -181,7 +175,7 @@ fn call(world: &mut World, object: &KubevirtMachine, view: &View, action: &Actio
         Action::ApplyUserData { wanted, .. } => apply_user_data(world, object, wanted),
         Action::CreateVm(vm) => match world.vm.clone() {
             Some(live) if owner.owns(&live) => Ok(Answer::Vm(Box::new(live))),
-            Some(_) => Err(taken(&owner)),
+            Some(_) => Err(taken("create", &key(), &owner)),
             None => {
                 if object.spec.provider_id.is_some() {
                     world.violate("a VM is made again although its guest has run");
@@ -251,11 +245,8 @@ fn check_eviction(world: &mut World, object: &KubevirtMachine, view: &View) {
     if object.metadata.deletion_timestamp.is_some() || !world.vmi.as_ref().is_some_and(running) {
         return;
     }
-    match world.asked {
-        Some(asked) if world.now < asked + MAX_DRAIN && !world.pods.is_empty() => {
-            world.violate("an instance is deleted before its Node is drained");
-        }
-        _ => {}
+    if world.asked.is_some_and(|asked| world.now < asked + MAX_DRAIN) && !world.pods.is_empty() {
+        world.violate("an instance is deleted before its Node is drained");
     }
 }
 
@@ -269,10 +260,10 @@ fn apply_user_data(
         world.violate("user data is written although its guest has run");
     }
     if world.unlucky && world.rng.u8(0..20) == 0 {
-        return Err(refused("apply", 403, "Forbidden"));
+        return Err(refused("apply", &key(), 403, "Forbidden"));
     }
     match world.user_data.clone() {
-        Some(live) if !owner.owns(&live) => return Err(taken(&owner)),
+        Some(live) if !owner.owns(&live) => return Err(taken("create", &key(), &owner)),
         Some(live) if live.data == wanted.data => {}
         _ => {
             let secret = world.created(wanted.clone());
@@ -280,11 +271,6 @@ fn apply_user_data(
         }
     }
     Ok(Answer::Done)
-}
-
-fn taken(owner: &Owner) -> ApiError {
-    let owner = owner.to_string();
-    failed("create", Cause::NameTaken { owner })
 }
 
 fn in_workload_cluster(world: &mut World, call: &WorkloadAction) -> Result<Answer, Failure> {

@@ -7,11 +7,10 @@ mod manager;
 mod user;
 mod world;
 
-use crate::history::Violation;
+use crate::history::{Violation, comes_to_rest};
 use capn_api::{ConditionStatus, Reason, condition::find};
 use jiff::SignedDuration;
 use manager::Manager;
-use std::mem;
 use world::World;
 
 /// Steps in which anything may happen.
@@ -44,8 +43,7 @@ pub fn run_machine(seed: u64) -> Result<(), Violation> {
     }
     world.all_goes_well();
     let mut manager = Manager::default();
-    let mut quiet = 0;
-    for _ in 0..ROUNDS {
+    let rests = comes_to_rest(ROUNDS, || {
         let before = world.writes;
         for _ in 0..8 {
             world.now += SignedDuration::from_secs(30);
@@ -56,10 +54,10 @@ pub fn run_machine(seed: u64) -> Result<(), Violation> {
             manager.step(&mut world);
         }
         check(&mut world, seed)?;
-        quiet = if world.writes == before { quiet + 1 } else { 0 };
-        if quiet >= 3 && at_rest(&world) {
-            return Ok(());
-        }
+        Ok((world.writes != before, at_rest(&world)))
+    })?;
+    if rests {
+        return Ok(());
     }
     let told = world.object.as_ref().and_then(|object| object.status.clone());
     world.violate(format!(
@@ -71,14 +69,7 @@ pub fn run_machine(seed: u64) -> Result<(), Violation> {
 
 fn check(world: &mut World, seed: u64) -> Result<(), Violation> {
     world.check_foreign();
-    match world.violation.take() {
-        Some(what) => Err(Violation {
-            seed,
-            what,
-            log: mem::take(&mut world.log),
-        }),
-        None => Ok(()),
-    }
+    Violation::check(seed, &mut world.violation, &mut world.log)
 }
 
 /// It is ready, with its Node as the user left it, or waits for a user; or it is gone with everything of its own.

@@ -1,8 +1,10 @@
 //! The objects of a machine, and what may never happen to them.
 
+use crate::failures::refused;
+use crate::objects::Key;
 use capn_api::{KubevirtMachine, cluster_api::Machine};
 use capn_core::{
-    api_error::{ApiError, Cause},
+    api_error::ApiError,
     machine::{
         kubevirt::{VirtualMachine, VirtualMachineInstance},
         names,
@@ -15,7 +17,7 @@ use k8s_openapi::{
     api::core::v1::{Node, Pod, Secret},
     apimachinery::pkg::apis::meta::v1::Time,
 };
-use kube::{Resource, ResourceExt, core::Status};
+use kube::{Resource, ResourceExt};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -162,14 +164,12 @@ impl World {
         let owner = names::owner(object);
         let vm = self.vm.clone().filter(|vm| owner.owns(vm));
         let data = self.machine.as_ref().and_then(names::bootstrap_data);
-        let known = data.is_some() || vm.as_ref().and_then(names::mounted_user_data).is_some();
-        let by_owner = names::owner_machine(object).is_some();
         View {
             machine: self.machine.clone(),
             cluster: made(&self.cluster),
             cluster_name: Some("acme".into()),
             bootstrap: self.bootstrap.clone().filter(|_| data.is_some()),
-            user_data: self.user_data.clone().filter(|_| known || by_owner),
+            user_data: self.user_data.clone(),
             vmi: self.vmi.clone().filter(|vmi| owner.clone().indirectly().owns(vmi)),
             vm,
             namespace_allowed: true,
@@ -179,15 +179,15 @@ impl World {
     /// Merges a patch into the KubevirtMachine.
     pub(super) fn patch(&mut self, patch: &Value) -> Result<KubevirtMachine, ApiError> {
         let Some(live) = &self.object else {
-            return Err(refused("patch", 404, "NotFound"));
+            return Err(refused("patch", &key(), 404, "NotFound"));
         };
         let wanted = patch.pointer("/metadata/resourceVersion").and_then(Value::as_str);
         if wanted.is_some() && wanted != live.resource_version().as_deref() {
-            return Err(refused("patch", 409, "Conflict"));
+            return Err(refused("patch", &key(), 409, "Conflict"));
         }
         let patched = self.patched(live.clone(), patch);
         self.object = patched.clone();
-        patched.ok_or_else(|| refused("patch", 422, "Invalid"))
+        patched.ok_or_else(|| refused("patch", &key(), 422, "Invalid"))
     }
 
     /// An object with a patch merged into it, and a new resourceVersion.
@@ -269,22 +269,7 @@ fn value(object: Option<&impl Serialize>) -> Option<Value> {
     serde_json::to_value(object?).ok()
 }
 
-pub(super) fn refused(verb: &'static str, code: u16, reason: &str) -> ApiError {
-    failed(
-        verb,
-        Cause::Api(Box::new(Status {
-            code,
-            reason: reason.into(),
-            message: reason.into(),
-            ..Status::default()
-        })),
-    )
-}
-
-pub(super) fn failed(verb: &'static str, cause: Cause) -> ApiError {
-    ApiError {
-        verb,
-        object: format!("object tenants/{NAME}"),
-        cause,
-    }
+/// The KubevirtMachine, as a call that fails names it.
+pub(super) fn key() -> Key {
+    ("KubevirtMachine".into(), NAME.into())
 }
